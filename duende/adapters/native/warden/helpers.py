@@ -236,7 +236,7 @@ def _parts(items: list[Any]) -> list[list[Any]]:
     parts: list[list[Any]] = [[]]
     size = 0
     for item in items:
-        weight = len(item[1]) + sum(len(k) + len(v) + 16 for k, v in item[3].items()) + 400
+        weight = len(item[1]["config"]) + sum(len(k) + len(v) + 16 for k, v in item[3].items()) + 400
         if parts[-1] and (size + weight > RECORD // 2 or len(parts[-1]) >= launch.BATCH):
             parts.append([])
             size = 0

@@ -173,6 +173,7 @@ class Warden:
         self._owner = None
         self._outbox.clear()
         if not self._keep or self._leaving:
+            self._queue.clear()
             now = time.monotonic()
             for daemon_id in list(self._pids):
                 if daemon_id not in self._stops:
@@ -268,6 +269,8 @@ class Warden:
         for entry in report:
             if entry[1] in self._unexplained:
                 self._ended_leader(entry[1], self._unexplained.pop(entry[1]))
+            elif entry[1] and self._owner is None and not self._keep:  # its owner went while it was being born
+                self._begin_stop(0, entry[0], ORPHAN_TIMEOUT, time.monotonic())
 
     # -- ends ----------------------------------------------------------------------------------------------------------------
 
