@@ -115,6 +115,8 @@ class Control:
             return None
         if request.op == "logs":
             return await manager.logs(name, request.lines)
+        if request.op == "log_path":
+            return manager.log_path(name)
         if request.op == "load":
             return await protocol.load_into(manager, request.path)
         if request.op == "unregister":

@@ -271,6 +271,15 @@ class DaemonManager:
             raise NotSupportedError(adapter.platform.value, f"show the output of {name!r}")
         return await adapter.logs(supervisor.handle, lines) if supervisor.handle is not None else []
 
+    def log_path(self, name: str) -> str | None:
+        """The file a daemon's output goes to, None where it is not captured or was never started.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        handle = self._get(name).handle
+        return handle.data.get("log") if handle is not None else None
+
     def subscribe(self, listener: Callable[[SupervisorEvent], None]) -> Callable[[], None]:
         """Call *listener* with every event from now on; the returned function ends that."""
         self._listeners.append(listener)
