@@ -10,6 +10,8 @@ import os
 
 LOWEST_PID = 2
 """kill(2) gives 0, -1 and negative numbers another meaning, and 1 is init: no signal ever goes to those."""
+RESET_SIGNALS = tuple(number for number in range(1, 32) if number not in (9, 19))
+"""Back to the default in a new program: Python ignores SIGPIPE and SIGXFSZ, and a parent may ignore others (signal(7))."""
 
 
 class Stat:

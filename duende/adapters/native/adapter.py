@@ -113,7 +113,7 @@ class NativeAdapter(PlatformAdapter):
         """
         link = await self._ready_link()
         if python:
-            sample = SpawnRequest(daemon_id=DaemonId.new(), config=DaemonConfig(name="warm", daemon="duende.daemon:Daemon"))
+            sample = SpawnRequest(daemon_id=str(DaemonId.new()), config=DaemonConfig(name="warm", daemon="duende.daemon:Daemon"))
             launch = self.renderer.render(sample)
             if launch.key is not None:
                 link.send("warm", *launch.key)
@@ -129,7 +129,7 @@ class NativeAdapter(PlatformAdapter):
         from duende.config import validate
 
         validate(config)
-        return await self.launch(SpawnRequest(daemon_id=DaemonId.new(), config=config, import_path=path))
+        return await self.launch(SpawnRequest(daemon_id=str(DaemonId.new()), config=config, import_path=path))
 
     async def launch(self, request: SpawnRequest) -> DaemonHandle:
         """Start what *request* says; see `PlatformAdapter.launch`."""

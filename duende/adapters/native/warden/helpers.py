@@ -6,8 +6,10 @@ Both are started on first use, and started again when they die; what they held i
 from __future__ import annotations
 
 import os
+import signal
 
 from duende.adapters.native.warden import launch, wire
+from duende.kernel.process import RESET_SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class Helpers:
                 env,
                 file_actions=[(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)],
                 setsigmask=(),
-                setsigdef=launch.RESET_SIGNALS,
+                setsigdef=RESET_SIGNALS,
             )
         helper = self._interpreters[python, root] = Preloaded(pid, ours.detach())
         self._warden.adopt_pid(pid, helper=True)
@@ -173,6 +175,7 @@ class Helpers:
         if pid == 0:
             code = 70
             try:
+                signal.set_wakeup_fd(-1)
                 from duende.adapters.native.warden.keeper import keep_logs
 
                 os.dup2(theirs.fileno(), 3, inheritable=False)

@@ -8,9 +8,11 @@ limits, user and folder hold before the first instruction, which posix_spawn alo
 from __future__ import annotations
 
 import os
+import signal
 
 from duende.adapters.native.warden import wire
 from duende.adapters.native.warden.apply import StepError, apply_settings
+from duende.kernel.process import RESET_SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """Programs for one midwife: bounds its descriptors, and lets two of them work side by side."""
-RESET_SIGNALS = tuple(number for number in range(1, 32) if number not in (9, 19))
-"""Back to the default in the child: Python ignores SIGPIPE and SIGXFSZ, and a parent may ignore others (signal(7))."""
 
 
 def start_midwife(batch: int, settings: dict[str, Any], items: list[Any]) -> tuple[int, int]:
@@ -38,6 +38,7 @@ def start_midwife(batch: int, settings: dict[str, Any], items: list[Any]) -> tup
     if pid == 0:
         code = 70  # EX_SOFTWARE: the report below was not written
         try:
+            signal.set_wakeup_fd(-1)
             os.dup2(writing, 3, inheritable=False)
             os.closerange(4, 1 << 20)
             report = deliver(settings, items)

@@ -14,7 +14,8 @@ import sys
 
 from duende.adapters.native.warden import wire
 from duende.adapters.native.warden.apply import StepError, apply_settings
-from duende.adapters.native.warden.launch import RESET_SIGNALS, open_outputs
+from duende.adapters.native.warden.launch import open_outputs
+from duende.kernel.process import RESET_SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
