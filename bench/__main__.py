@@ -12,15 +12,24 @@ from bench.figures import Plan
 from bench.machine import fingerprint
 from bench.peers import PEERS
 from bench.rounds import run
-from bench.table import render, rank, ratio, rows, value
+from bench.table import rank, ratio, render, rows, value
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the bench; 0 when every figure of every peer present was measured, 1 when one failed, 2 when it cannot run."""
+    """Run the bench: 0 when all was measured, 1 when something failed, 2 when it cannot run."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round, 200 daemons: a smoke test, no measurement")
-    parser.add_argument("--only", metavar="NAME", action="append", default=[], help="only this peer (may be repeated)")
-    parser.add_argument("--figures", metavar="A,B", default="", help="only these figures: " + ", ".join(sorted(_names(1000, 100))))
+    parser.add_argument(
+        "--quick", action="store_true", help="one round, 200 daemons: a smoke test, no measurement"
+    )
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", default=[], help="only this peer (may be repeated)"
+    )
+    parser.add_argument(
+        "--figures",
+        metavar="A,B",
+        default="",
+        help="only these figures: " + ", ".join(sorted(_names(1000, 100))),
+    )
     parser.add_argument("--rounds", type=int, default=0, help="rounds (3)")
     options = parser.parse_args(arguments)
     if compiler() is None:
@@ -30,9 +39,16 @@ def main(arguments: list[str] | None = None) -> int:
     rounds = options.rounds or (1 if options.quick else 3)
     figures = frozenset(options.figures.split(",")) if options.figures else _names(n, few)
     if unknown := figures - _names(n, few):
-        print(f"bench: no figure {', '.join(sorted(unknown))}; there are {', '.join(sorted(_names(n, few)))}", file=sys.stderr)
+        print(
+            f"bench: no figure {', '.join(sorted(unknown))}; there are {', '.join(sorted(_names(n, few)))}",
+            file=sys.stderr,
+        )
         return 2
-    chosen = [kind for kind in PEERS if not options.only or kind.name in options.only or kind.__name__.lower() in options.only]
+    chosen = [
+        kind
+        for kind in PEERS
+        if not options.only or kind.name in options.only or kind.__name__.lower() in options.only
+    ]
     missing = {kind.name: why for kind in chosen if (why := kind.missing())}
     present = [kind for kind in chosen if kind.name not in missing]
     for name, why in missing.items():

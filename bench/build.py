@@ -33,7 +33,12 @@ def compiled(name: str) -> Path:
         raise RuntimeError("cannot compile the bench's programs: no gcc (install the package gcc)")
     OUT.mkdir(exist_ok=True)
     fresh = OUT / f"{name}.new"
-    done = subprocess.run([found, *FLAGS[name], "-Wall", "-o", str(fresh), str(source)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [found, *FLAGS[name], "-Wall", "-o", str(fresh), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise RuntimeError(f"cannot compile {source.name}: {done.stderr}")
     fresh.replace(program)

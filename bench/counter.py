@@ -1,7 +1,8 @@
-"""The shared page in which every tiny process notes its start: exact, cheap, and the same for every supervisor.
+"""The shared page in which every tiny process notes its start: exact, cheap, the same for every supervisor.
 
-Layout (native byte order): count, target, capacity, claimed as 32-bit words, then entries of {u64 CLOCK_MONOTONIC ns, u32 pid, u32 0}.
-A tiny process wakes one waiter on `count` (futex(2)) when it brings `count` to `target`, and nobody otherwise.
+Layout (native byte order): count, target, capacity, claimed as 32-bit words, then entries of
+{u64 CLOCK_MONOTONIC ns, u32 pid, u32 0}. A tiny process wakes one waiter on `count` (futex(2)) when it brings
+`count` to `target`, and nobody otherwise.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Counter:
         return [Start(at_ns, pid) for at_ns, pid, _ in entries]
 
     def aim(self, target: int) -> None:
-        """Have the process that brings the count to *target* wake `wait`. Call it before what starts the processes."""
+        """Have the process that brings the count to *target* wake `wait`; call it before they are started."""
         self._target.value = target
 
     def wait(self, target: int, timeout: float) -> bool:

@@ -1,4 +1,4 @@
-"""Measures one life of one supervisor: start, status, idle, kills, the death of all, stop. Samples only; nothing is judged here."""
+"""Measures one life of one supervisor: start, status, idle, kills, the death of all, stop. Judges nothing."""
 
 from __future__ import annotations
 
@@ -47,9 +47,12 @@ def living(kind: type[Peer], n: int) -> Iterator[tuple[Peer, Counter]]:
     Raises:
         PeerError: something was left that not even KILL ended.
     """
-    # A page on tmpfs costs no writeback, a page on a disk would; /dev/shm exists on every Linux worth measuring.
+    # A page on tmpfs costs no writeback, a page on a disk would.
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a file of ours with a random name
-    with tempfile.TemporaryDirectory(prefix="duende-bench-") as folder, tempfile.TemporaryDirectory(dir=shared) as quick:
+    with (
+        tempfile.TemporaryDirectory(prefix="duende-bench-") as folder,
+        tempfile.TemporaryDirectory(dir=shared) as quick,
+    ):
         counter = Counter(Path(quick) / "counter")
         peer = kind(Path(folder), compiled("tiny"), counter.path, n)
         try:
@@ -62,7 +65,9 @@ def living(kind: type[Peer], n: int) -> Iterator[tuple[Peer, Counter]]:
             left = clear()
             counter.close()
         if not quiet or left:
-            raise PeerError(f"{kind.name} did not end by itself; {left} processes were killed. {peer.output()}")
+            raise PeerError(
+                f"{kind.name} did not end by itself; {left} processes were killed. {peer.output()}"
+            )
 
 
 def ours() -> list[int]:
@@ -117,18 +122,27 @@ def measure(kind: type[Peer], n: int, plan: Plan) -> Samples:
     with living(kind, n) as (peer, counter):
         counter.aim(n)
         began = peer.start()
-        if not counter.wait(n, START_WITHIN):
+        if not _reached(peer, counter, n):
             raise PeerError(f"only {counter.count} of {n} started within {START_WITHIN:g} s. {peer.output()}")
         samples[f"start{n}"] = [(max(start.at_ns for start in counter.starts()[:n]) - began) / 1e6]
         daemons = {start.pid for start in counter.starts()}
         if "cpu" in wanted:
             samples["cpu"] = [cpu_ms(supervisors(daemons))]
+        time.sleep(SETTLE)  # also because circus forgets a TERM that comes while it starts
         if wanted & {"restart", "mass", "pss", "idle", "one", "all"}:
-            time.sleep(SETTLE)
             samples |= _alive(peer, counter, n, plan, daemons)
         if f"stop{n}" in wanted:
             samples[f"stop{n}"] = [_stop(peer, n)]
     return {name: values for name, values in samples.items() if name in wanted}
+
+
+def _reached(peer: Peer, counter: Counter, target: int) -> bool:
+    """Wait for the count, but not for a supervisor that has ended."""
+    deadline = time.monotonic() + START_WITHIN
+    while not counter.wait(target, 1.0):
+        if time.monotonic() > deadline or peer.ended(0.0):
+            return counter.count >= target
+    return True
 
 
 def supervisors(daemons: set[int]) -> list[int]:
@@ -162,7 +176,7 @@ def alive(peer: Peer) -> list[int]:
 
 
 def _kills(peer: Peer, counter: Counter, kills: int) -> list[float]:
-    """KILL one daemon after the other, spread over all: ms from the signal to the first instruction of its successor."""
+    """KILL one after the other, spread over all: ms from the signal to its successor's first instruction."""
     pids = sorted(alive(peer))
     chosen = [pids[index * len(pids) // kills] for index in range(kills)]
     samples = []
@@ -172,8 +186,10 @@ def _kills(peer: Peer, counter: Counter, kills: int) -> list[float]:
         counter.aim(before + 1)
         sent = time.monotonic_ns()
         held.send(signal.SIGKILL)
-        if not counter.wait(before + 1, START_WITHIN):
-            raise PeerError(f"a killed daemon was not started again within {START_WITHIN:g} s. {peer.output()}")
+        if not _reached(peer, counter, before + 1):
+            raise PeerError(
+                f"a killed daemon was not started again within {START_WITHIN:g} s. {peer.output()}"
+            )
         samples.append((counter.starts(before)[0].at_ns - sent) / 1e6)
         held.close()
     return samples
@@ -189,8 +205,10 @@ def _mass(peer: Peer, counter: Counter, n: int) -> float:
     sent = time.monotonic_ns()
     for held in group:
         held.send(signal.SIGKILL)
-    if not counter.wait(before + n, START_WITHIN):
-        raise PeerError(f"{counter.count - before} of {n} came back within {START_WITHIN:g} s. {peer.output()}")
+    if not _reached(peer, counter, before + n):
+        raise PeerError(
+            f"{counter.count - before} of {n} came back within {START_WITHIN:g} s. {peer.output()}"
+        )
     for held in group:
         held.close()
     return (max(start.at_ns for start in counter.starts(before)) - sent) / 1e6
@@ -217,8 +235,8 @@ def _control(peer: Peer, n: int) -> Samples:
         return {}
     try:
         return {
-            "one": [_timed(lambda index=index: control.one(index * n // SAMPLES_ONE)) for index in range(SAMPLES_ONE)],
-            "all": [_timed(lambda: _expect_all(control, n)) for _ in range(SAMPLES_ALL)],
+            "one": [_timed(control.one, index * n // SAMPLES_ONE) for index in range(SAMPLES_ONE)],
+            "all": [_timed(_expect_all, control, n) for _ in range(SAMPLES_ALL)],
         }
     finally:
         control.close()
@@ -230,9 +248,7 @@ def _expect_all(control: Control, n: int) -> None:
         raise PeerError(f"the status of all has {told} daemons, not {n}")
 
 
-def _timed(call: Callable[[], None]) -> float:
+def _timed(call: Callable[..., None], *arguments: object) -> float:
     began = time.monotonic_ns()
-    call()
+    call(*arguments)
     return (time.monotonic_ns() - began) / 1e6
-
-

@@ -18,7 +18,7 @@ def _line(path: str, key: str) -> str:
 
 
 def fingerprint() -> dict[str, object]:
-    """Processor, cores, memory, kernel, Python, load, and whether this is a virtual machine as far as it says so."""
+    """Processor, cores, memory, kernel, Python, load, and whether it says that it is a virtual machine."""
     flags = _line("/proc/cpuinfo", "flags").split()
     return {
         "processor": _line("/proc/cpuinfo", "model name") or platform.processor(),

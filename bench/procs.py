@@ -1,4 +1,4 @@
-"""What a tree of processes is and costs, read from /proc (proc(5)); and signals that reach only who they are meant for."""
+"""What a tree of processes is and costs, from /proc (proc(5)); signals that reach only whom they should."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PROC = Path("/proc")
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-class Gone(Exception):
+class Gone(Exception):  # noqa: N818 - it is a fact, not a mistake
     """The process has ended meanwhile."""
 
 
 class Stat:
-    """The fields of /proc/<pid>/stat that are used here. Times are in ms, those of waited-for children apart."""
+    """The fields of /proc/<pid>/stat that are used here; times in ms, those of reaped children apart."""
 
     __slots__ = ("cpu_ms", "pid", "ppid", "reaped_ms", "state")
 
@@ -76,8 +76,8 @@ def runs(pid: int, program: Path) -> bool:
 def cpu_ms(pids: Iterable[int]) -> float:
     """CPU time of the processes and of their children that ended, in ms.
 
-    Of what is alive the scheduler's nanoseconds are summed (schedstat), because a thousand processes with less than a tick
-    each would add up to nothing; what ended is only known in ticks.
+    Of what is alive the scheduler's nanoseconds are summed (schedstat), because a thousand processes with
+    less than a tick each would add up to nothing; what ended is only known in ticks.
     """
     total = 0.0
     for pid in pids:
@@ -107,7 +107,7 @@ def pss_bytes(pids: Iterable[int]) -> int:
 
 
 class Held:
-    """A process held by its pidfd: what is signalled or waited for here is that process and no later owner of the number."""
+    """A process held by its pidfd: whatever is done reaches that process and no later owner of its number."""
 
     __slots__ = ("fd", "pid")
 
@@ -160,7 +160,7 @@ def hold(pids: Iterable[int], program: Path | None = None) -> list[Held]:
 
 
 def all_dead(group: Sequence[Held], timeout: float) -> bool:
-    """Wait until every process of the *group* has ended; sleeping on one at a time wakes this process seldom."""
+    """Wait until all of the *group* have ended; sleeping on one at a time wakes this process seldom."""
     deadline = time.monotonic() + timeout
     return all(held.dead(max(0.0, deadline - time.monotonic())) for held in group)
 

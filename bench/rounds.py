@@ -37,7 +37,7 @@ def become_reaper() -> None:
 
 
 def raise_open_files() -> None:
-    """A pidfd per daemon and some peers' pipes need more than the usual 1024 descriptors; everybody inherits the same."""
+    """A pidfd per daemon and some peers' pipes need more than 1024 descriptors; all inherit the same."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -67,7 +67,9 @@ def run(
                 mine = outcome.samples.setdefault(kind.name, {})
                 for figure, values in samples.items():
                     mine.setdefault(figure, []).extend(values)
-                say(f"round {number + 1} of {rounds}: {kind.name} with {size} took {time.monotonic() - since:.1f} s")
+                say(
+                    f"round {number + 1} of {rounds}: {kind.name} with {size}: {time.monotonic() - since:.1f} s"
+                )
     outcome.seconds = time.monotonic() - began
     return outcome
 

@@ -54,23 +54,31 @@ def value(samples: Samples, peer: str, row: Row) -> float | None:
 
 
 def ratio(samples: Samples, row: Row) -> float | None:
-    """duende over the limit, None where one of the two is missing or the limit is nothing."""
+    """Ratio of duende to the limit, None where one of the two is missing or the limit is nothing."""
     mine, limit = value(samples, HERO, row), value(samples, LIMIT, row)
     return mine / limit if mine is not None and limit else None
 
 
 def rank(samples: Samples, row: Row) -> tuple[int, int] | None:
-    """duende's place among all peers but the limit, and how many those are."""
+    """Place of duende among all peers but the limit, and how many those are."""
     mine = value(samples, HERO, row)
     if mine is None:
         return None
-    others = [found for peer in samples if peer not in (HERO, LIMIT) and (found := value(samples, peer, row)) is not None]
+    others = [
+        found
+        for peer in samples
+        if peer not in (HERO, LIMIT) and (found := value(samples, peer, row)) is not None
+    ]
     return 1 + sum(other < mine for other in others), 1 + len(others)
 
 
 def render(samples: Samples, peers: Sequence[str], lines: Sequence[Row]) -> str:
     """The table. A dash is a figure that a peer does not have or that failed."""
-    head = f"{'median of all rounds':<22}" + "".join(f"{peer:>10}" for peer in peers) + f"{'ratio':>7}{'rank':>5}"
+    head = (
+        f"{'median of all rounds':<22}"
+        + "".join(f"{peer:>10}" for peer in peers)
+        + f"{'ratio':>7}{'rank':>5}"
+    )
     out = [head, "-" * len(head)]
     for row in lines:
         cells = [found for peer in peers if (found := value(samples, peer, row)) is not None]
@@ -81,7 +89,8 @@ def render(samples: Samples, peers: Sequence[str], lines: Sequence[Row]) -> str:
             found_value = value(samples, peer, row)
             text += f"{'-' if found_value is None else short(found_value):>10}"
         over, place = ratio(samples, row), rank(samples, row)
-        text += f"{'-' if over is None else f'{over:.1f}x':>7}{'-' if place is None else f'{place[0]}/{place[1]}':>5}"
+        text += f"{'-' if over is None else f'{over:.1f}x':>7}"
+        text += f"{'-' if place is None else f'{place[0]}/{place[1]}':>5}"
         out.append(text)
-    out.append("ratio: duende over the C limit. rank: duende among the supervisors. Less is better everywhere.")
+    out.append("ratio: duende over the C limit; rank: among the supervisors. Less is better everywhere.")
     return "\n".join(out)

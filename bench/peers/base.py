@@ -1,4 +1,4 @@
-"""What the bench asks of a supervisor, and how each is started: as our own child, in a session and a folder of its own."""
+"""What the bench asks of a supervisor, and how each is started: as our child, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 from bench.procs import Gone, Held
 
 PATIENCE = 30.0
-"""Seconds a supervisor gets to end after it was asked, before it is killed. None of them needed half of it."""
+"""Seconds a supervisor gets to end after it was asked, before it is killed."""
 
 
 class PeerError(Exception):
@@ -86,8 +86,13 @@ class Peer(ABC):
             (os.POSIX_SPAWN_OPEN, 1, output, flags, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
-        # The same environment for all, and nothing of ours in it. SHELL matters to nobody; LANG keeps Python from guessing.
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8", "COUNTER": str(self.counter)}
+        # The same environment for all, and nothing of ours in it.
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "LANG": "C.UTF-8",
+            "COUNTER": str(self.counter),
+        }
         began = time.monotonic_ns()
         self.pid = os.posix_spawn(command[0], command, env, file_actions=actions, setpgroup=0)
         return began
@@ -124,12 +129,14 @@ class Peer(ABC):
 
 
 def find(program: str) -> str | None:
-    """The path of a program: beside this interpreter first, then in PATH and the system's own folders."""
+    """The path of a program: beside this interpreter, in PATH, in the system's folders."""
     import shutil
 
-    # Not resolved: in a virtual environment the interpreter is a link, and its neighbours are where the link is.
+    # Not resolved: in a virtual environment the interpreter is a link, and so are its neighbours.
     beside = Path(sys.executable).parent
-    return shutil.which(program, path=os.pathsep.join((str(beside), os.environ["PATH"], "/usr/sbin", "/sbin")))
+    return shutil.which(
+        program, path=os.pathsep.join((str(beside), os.environ["PATH"], "/usr/sbin", "/sbin"))
+    )
 
 
 def package_version(package: str) -> str:
@@ -139,5 +146,7 @@ def package_version(package: str) -> str:
     query = find("dpkg-query")
     if query is None:
         return "unknown version"
-    done = subprocess.run([query, "-W", "-f", "${Version}", package], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [query, "-W", "-f", "${Version}", package], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "unknown version"

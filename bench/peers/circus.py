@@ -17,6 +17,7 @@ endpoint = ipc://{folder}/control
 pubsub_endpoint = ipc://{folder}/events
 loglevel = CRITICAL
 warmup_delay = 0
+check_delay = 0.1
 [watcher:tiny]
 cmd = {tiny} {counter}
 numprocesses = {n}
@@ -52,13 +53,13 @@ class CircusControl:
         return answer
 
     def one(self, index: int) -> None:
-        """Status of the watcher: processes of a watcher have no status of their own, so *index* says nothing."""
+        """Status of the watcher: its processes have no status of their own, so *index* says nothing."""
         answer = self.call("status", name="tiny")
         if answer["status"] != "active":
             raise PeerError(f"daemon {index} not running: {answer}")
 
     def all(self) -> int:
-        """The pids of the watcher's processes: the nearest to a status of all that it has without asking psutil of each."""
+        """The pids of the watcher's processes: the nearest to a status of all that it has."""
         return len(self.call("list", name="tiny")["pids"])
 
     def close(self) -> None:
@@ -71,7 +72,7 @@ class Circus(Peer):
     """Column `circus`."""
 
     name: ClassVar[str] = "circus"
-    delay: ClassVar[str] = "warmup_delay = 0; max_retry = -1"
+    delay: ClassVar[str] = "check_delay = 0.1, warmup_delay = 0"
 
     @classmethod
     def missing(cls) -> str:

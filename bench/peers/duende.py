@@ -83,7 +83,7 @@ class Duende(Peer):
 
     @classmethod
     def missing(cls) -> str:
-        """It must be installed for this interpreter, as for any user; the working directory does not count."""
+        """It must be installed for this interpreter, as for any user."""
         if importlib.util.find_spec("duende") is None or importlib.util.find_spec("duende.__main__") is None:
             return "not available: `python -m duende` does not start here"
         if importlib.util.find_spec("duende.manager") is None:
@@ -108,7 +108,16 @@ class Duende(Peer):
     def command(self) -> list[str]:
         """The manager in the foreground."""
         paths = ["--state-dir", str(self.folder / "state"), "--runtime-dir", str(self.folder / "run")]
-        return [sys.executable, "-I", "-m", "duende", "manager", str(self.folder / "FLEET.toml"), *paths, "--foreground"]
+        return [
+            sys.executable,
+            "-I",
+            "-m",
+            "duende",
+            "manager",
+            str(self.folder / "FLEET.toml"),
+            *paths,
+            "--foreground",
+        ]
 
     def connect(self) -> DuendeControl:
         """Its control socket."""

@@ -1,4 +1,7 @@
-"""runit: runsvdir over a folder of services, each watched by a runsv of its own. No logger, no shell: `run` is the daemon."""
+"""runit: runsvdir over a folder of services, each watched by a runsv of its own.
+
+No logger and no shell: `run` is the daemon itself.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class Runit(Peer):
         return package_version("runit")
 
     def prepare(self) -> None:
-        """One folder per service; the counter's path travels in the environment, because `run` gets no arguments."""
+        """One folder per service; the counter's path travels in the environment: `run` gets no arguments."""
         for index in range(self.n):
             service = self.folder / "services" / f"tiny-{index}"
             service.mkdir(parents=True)

@@ -1,4 +1,7 @@
-"""s6: s6-svscan over a folder of services, each watched by an s6-supervise of its own. No logger, no shell: `run` is the daemon."""
+"""s6: s6-svscan over a folder of services, each watched by an s6-supervise of its own.
+
+No logger and no shell: `run` is the daemon itself.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class S6(Peer):
         return package_version("s6")
 
     def prepare(self) -> None:
-        """One folder per service; the counter's path travels in the environment, because `run` gets no arguments."""
+        """One folder per service; the counter's path travels in the environment: `run` gets no arguments."""
         for index in range(self.n):
             service = self.folder / "services" / f"tiny-{index}"
             service.mkdir(parents=True)

@@ -48,13 +48,13 @@ class SupervisordControl:
         self._proxy: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
 
     def one(self, index: int) -> None:
-        """getProcessInfo."""
+        """Ask getProcessInfo."""
         info = self._proxy.supervisor.getProcessInfo(f"tiny:tiny-{index}")
         if info["state"] != RUNNING:
             raise PeerError(f"not running: {info}")
 
     def all(self) -> int:
-        """getAllProcessInfo."""
+        """Ask getAllProcessInfo."""
         return len(self._proxy.supervisor.getAllProcessInfo())
 
     def close(self) -> None:
@@ -71,7 +71,9 @@ class Supervisord(Peer):
     @classmethod
     def missing(cls) -> str:
         """It comes from PyPI."""
-        return "" if importlib.util.find_spec("supervisor") else "no module supervisor (pip install supervisor 'setuptools<81')"
+        return (
+            "" if importlib.util.find_spec("supervisor") else "no module supervisor (pip install supervisor)"
+        )
 
     @classmethod
     def version(cls) -> str:
@@ -89,7 +91,14 @@ class Supervisord(Peer):
 
     def command(self) -> list[str]:
         """In the foreground."""
-        return [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.folder / "supervisord.conf")]
+        return [
+            sys.executable,
+            "-m",
+            "supervisor.supervisord",
+            "-n",
+            "-c",
+            str(self.folder / "supervisord.conf"),
+        ]
 
     def connect(self) -> SupervisordControl:
         """Its XML-RPC socket."""
