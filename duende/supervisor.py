@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -316,6 +317,7 @@ class Supervisor:
             now=self._clock.monotonic(),
             wanted_stop=self.wish is Wish.DOWN,
             expected_signal=seen is not None and seen.signal in self._sent,
+            rng=_spread if self.config.restart.jitter else None,
         )
         self.restart_state = decision.state
         if isinstance(decision, restart.Restart):
@@ -419,3 +421,8 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _spread() -> float:
+    """A random number in [0, 1) for the jitter of restarts."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32
