@@ -14,6 +14,8 @@ import msgspec
 from duende.config.model import RestartConfig, RestartPolicy
 from duende.states import ProcessExit
 
+UNLIMITED = 10_000
+"""`max_retries` from here on is no limit, and nothing is kept to count against it: a flapping daemon must not grow its manager."""
 LARGEST_STREAK = 1_000_000
 """Counting further would change nothing: every delay has long reached its cap."""
 
@@ -95,9 +97,10 @@ def decide(
         return Stay("stopped on request" if wanted_stop else f"policy {config.policy.value}", state)
     stable = ran_for >= config.stable_after
     streak = 0 if stable else state.streak
-    recent = tuple(moment for moment in state.restarts if moment > now - config.window)
-    if len(recent) >= config.max_retries:
+    limited = config.max_retries < UNLIMITED
+    recent = () if not limited else tuple(moment for moment in state.restarts if moment > now - config.window)
+    if limited and len(recent) >= config.max_retries:
         kept = RestartState(recent, streak, state.total)
         return GiveUp(f"gave up: {len(recent)} restarts within {config.window:g} s", kept)
-    following = RestartState((*recent, now), min(streak + 1, LARGEST_STREAK), state.total + 1)
+    following = RestartState((*recent, now) if limited else (), min(streak + 1, LARGEST_STREAK), state.total + 1)
     return Restart(delay_for(config, streak, rng), following)
