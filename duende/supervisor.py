@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -55,6 +56,36 @@ class Launcher(Protocol):
 class Supervisor:
     """One daemon and everything that is decided about it."""
 
+    __slots__ = (
+        "_adapter",
+        "_began",
+        "_clock",
+        "_emit_event",
+        "_import_path",
+        "_launched",
+        "_launcher",
+        "_launching",
+        "_lock",
+        "_readiness",
+        "_sent",
+        "_stopping",
+        "_timer",
+        "_waiting",
+        "config",
+        "config_hash",
+        "daemon_id",
+        "handle",
+        "health",
+        "last_exit",
+        "last_stop",
+        "next_restart_at",
+        "note",
+        "restart_state",
+        "started_at",
+        "status",
+        "wish",
+    )
+
     def __init__(
         self,
         config: DaemonConfig,
@@ -88,12 +119,12 @@ class Supervisor:
         self._emit_event = emit
         self._clock = clock
         self._import_path = import_path
-        self._lock = asyncio.Lock()
+        self._lock: asyncio.Lock | None = None
         self._launching = False
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._readiness: Readiness | None = None
-        self._sent: set[int] = set()
+        self._sent: frozenset[int] = frozenset()
         """Signals that an operator sent to the present process: an exit by one of them is no crash."""
         self._waiting: list[asyncio.Future[None]] = []
         self._stopping: asyncio.Task[StopCertificate] | None = None
@@ -156,6 +187,8 @@ class Supervisor:
 
     async def restart(self) -> None:
         """Stop if needed, then start and wait until it is ready; raises as `start` does."""
+        if self._lock is None:
+            self._lock = asyncio.Lock()
         async with self._lock:
             await self.stop()
             self.begin()
@@ -171,7 +204,7 @@ class Supervisor:
         if self.handle is None or not self.status.can_signal:
             raise SignalError(f"cannot send {signal.value} to {self.name!r}: it is {self.status}", remedy="start it first")
         # Noted before it is sent: the exit can be here before the answer is.
-        self._sent.add(signal.number())
+        self._sent |= {signal.number()}
         await self._adapter.signal(self.handle, signal)
         if signal is Signal.STOP and self.status.phase is Phase.RUNNING:
             self._to(Phase.PAUSED, "paused")
@@ -188,7 +221,7 @@ class Supervisor:
     def request(self) -> SpawnRequest:
         """What the launcher gives to the adapter."""
         self._began = self._clock.monotonic()
-        self._sent = set()
+        self._sent = frozenset()
         return SpawnRequest(
             daemon_id=self.daemon_id, config=self.config, config_hash=self.config_hash, import_path=self._import_path
         )
@@ -284,6 +317,7 @@ class Supervisor:
             now=self._clock.monotonic(),
             wanted_stop=self.wish is Wish.DOWN,
             expected_signal=seen is not None and seen.signal in self._sent,
+            rng=_spread if self.config.restart.jitter else None,
         )
         self.restart_state = decision.state
         if isinstance(decision, restart.Restart):
@@ -387,3 +421,8 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _spread() -> float:
+    """A random number in [0, 1) for the jitter of restarts."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32

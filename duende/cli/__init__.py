@@ -17,6 +17,11 @@ def main(argv: list[str] | None = None) -> int:
         from duende.host.main import main as run
 
         return run(arguments[1:])
+    early = None
+    if arguments[:1] == ["manager"]:
+        from duende.manager.early import fork_early
+
+        early = fork_early(arguments)
     from duende.cli.command import dispatch
 
-    return dispatch(arguments)
+    return dispatch(arguments, early)

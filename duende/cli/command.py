@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from collections.abc import Sequence
 
 from duende.cli import exits, output
 from duende.errors import DuendeError, NotFoundError
-from duende.manager.folders import default_runtime_dir, default_state_dir
+from duende.manager.paths import default_runtime_dir, default_state_dir
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,8 +63,8 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def dispatch(argv: Sequence[str]) -> int:
-    """Run one command; the exit code."""
+def dispatch(argv: Sequence[str], early: tuple[socket.socket, int] | None = None) -> int:
+    """Run one command; the exit code. *early* is a manager's warden, forked before this module was loaded."""
     grammar = parser()
     try:
         options = grammar.parse_args(argv)
@@ -78,6 +79,8 @@ def dispatch(argv: Sequence[str]) -> int:
         grammar.print_help()
         return exits.USAGE
     from duende.cli import verbs
+
+    options.early = early
 
     try:
         code: int = getattr(verbs, f"do_{options.verb}")(options)

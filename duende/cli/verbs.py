@@ -31,7 +31,8 @@ def do_manager(options: argparse.Namespace) -> int:
     """Run the manager in this process."""
     from duende.manager.service import Options, serve
 
-    return serve(Options(options.fleet, options.state_dir, options.runtime_dir, keep=not options.no_keep, notify_fd=options.notify_fd))
+    chosen = Options(options.fleet, options.state_dir, options.runtime_dir, keep=not options.no_keep, notify_fd=options.notify_fd)
+    return serve(chosen, options.early)
 
 
 def do_start(options: argparse.Namespace) -> int:

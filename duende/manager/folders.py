@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 
 from duende.config.model import DaemonConfig
 from duende.errors import AlreadyRunningError, DaemonIOError
-
-
-def default_state_dir() -> str:
-    """`$XDG_STATE_HOME/duende`, or `/var/lib/duende` for root (XDG Base Directory, FHS 3.0)."""
-    if os.geteuid() == 0 and "XDG_STATE_HOME" not in os.environ:
-        return "/var/lib/duende"
-    return os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "duende")
-
-
-def default_runtime_dir() -> str:
-    """`$XDG_RUNTIME_DIR/duende`, or `/run/duende` for root, or a folder of this user under the temporary one."""
-    if os.environ.get("XDG_RUNTIME_DIR"):
-        return os.path.join(os.environ["XDG_RUNTIME_DIR"], "duende")
-    return "/run/duende" if os.geteuid() == 0 else os.path.join(tempfile.gettempdir(), f"duende-{os.geteuid()}")
 
 
 class Folders:
     """State and runtime folder, with the lock that makes them one manager's."""
 
     def __init__(self, state_dir: str | None, runtime_dir: str | None) -> None:
-        self._temporary = tempfile.mkdtemp(prefix="duende-") if runtime_dir is None or state_dir is None else None
+        self._temporary: str | None = None
+        if runtime_dir is None or state_dir is None:
+            import tempfile  # brings random, shutil and three compressors: only where it is needed
+
+            self._temporary = tempfile.mkdtemp(prefix="duende-")
         self.state_dir = state_dir or str(self._temporary)
         self.runtime_dir = runtime_dir or str(self._temporary)
         self._lock: int | None = None

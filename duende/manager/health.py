@@ -7,7 +7,6 @@ its process alone, and costs nothing here.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 
 import msgspec
@@ -79,7 +78,8 @@ class HealthWatch:
         check = supervisor.config.health_check
         tally = Tally(check.retries, check.successes)
         # Spread by up to a tenth, so that daemons started together are not checked together for ever.
-        await asyncio.sleep(check.interval * (0.9 + 0.1 * random.random()))  # noqa: S311  (not a secret)
+        spread = int(supervisor.daemon_id[:4], 16) / 0xFFFF
+        await asyncio.sleep(check.interval * (0.9 + 0.1 * spread))
         while True:
             began = self._clock.monotonic()
             found = await self._look(supervisor)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -75,7 +74,11 @@ class NativeAdapter(PlatformAdapter):
     capabilities: ClassVar[Capabilities] = Capabilities(pause=True, logs=True, batch=True, proof_of_stop=True)
 
     def __init__(self, *, runtime_dir: str | None = None, state_dir: str | None = None, keep: bool = False, link: Link | None = None) -> None:
-        self._own_folder = None if runtime_dir else tempfile.mkdtemp(prefix="duende-")
+        self._own_folder: str | None = None
+        if runtime_dir is None:
+            import tempfile  # brings random, shutil and three compressors: only where it is needed
+
+            self._own_folder = tempfile.mkdtemp(prefix="duende-")
         self.runtime_dir = runtime_dir or str(self._own_folder)
         self.state_dir = state_dir or self.runtime_dir
         self._keep = keep

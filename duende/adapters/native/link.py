@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -95,7 +94,7 @@ def open_link(runtime_dir: str, *, keep: bool) -> Link:
             if found is not None:
                 return Link(found)
         ours, theirs = socket.socketpair()
-        listener = listen(path) if keep else None
+        listener = start.listen(path) if keep else None
         try:
             pid = start.spawn_warden(theirs, listener, keep=keep)
         finally:
@@ -105,23 +104,6 @@ def open_link(runtime_dir: str, *, keep: bool) -> Link:
     except OSError as error:
         raise PlatformIOError(f"cannot start the warden in {runtime_dir}: {error}", remedy="check the folder's rights and free processes") from error
     return Link(ours, pid)
-
-
-def listen(path: str) -> socket.socket:
-    """A listening socket for later owners, at *path*; a stale one is replaced.
-
-    Raises:
-        OSError: the path cannot be used.
-    """
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass  # the first one here
-    listener.bind(path)
-    os.chmod(path, 0o600)
-    listener.listen(4)
-    return listener
 
 
 def _connect(path: str) -> socket.socket | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 
 from duende.adapters.contract import Probe, ProbeState
@@ -11,7 +10,7 @@ from duende.adapters.contract import Probe, ProbeState
 
 def probe_native() -> Probe:
     """Usable on Linux from 5.4 (pidfd_open, waitid(P_PIDFD)); elsewhere not yet."""
-    version = platform.release()
+    version = os.uname().release
     if sys.platform != "linux":
         return Probe(state=ProbeState.ABSENT, why=f"needs pidfd, subreaper and /proc, which {sys.platform} has not", version=version)
     if not hasattr(os, "pidfd_open"):

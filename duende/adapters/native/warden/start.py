@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -20,6 +21,7 @@ def serve(owner: int, listener: int | None, *, keep: bool) -> None:
     from duende.kernel import prctl
 
     prctl.set_name("duende-warden")
+    gc.disable()  # nothing here makes cycles; a collection would only touch, and so copy, the pages shared with the manager
     Warden(owner, listener, keep=keep).run()
 
 
@@ -42,6 +44,8 @@ def spawn_warden(owner: socket.socket, listener: socket.socket | None, *, keep: 
 
 def fork_warden(owner: socket.socket, others: list[socket.socket], listener: socket.socket | None, *, keep: bool) -> int:
     """Fork a warden from this single-threaded process, before it has loaded much; gives its pid, *others* are closed in it."""
+    gc.collect()
+    gc.freeze()
     pid = os.fork()
     if pid == 0:
         code = 70
@@ -57,3 +61,22 @@ def fork_warden(owner: socket.socket, others: list[socket.socket], listener: soc
         finally:
             os._exit(code)
     return pid
+
+
+def listen(path: str) -> socket.socket:
+    """A listening socket for later owners, at *path*; a stale one is replaced.
+
+    Raises:
+        OSError: the path cannot be used.
+    """
+    import socket
+
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # the first one here
+    listener.bind(path)
+    os.chmod(path, 0o600)
+    listener.listen(4)
+    return listener
