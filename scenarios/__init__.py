@@ -8,7 +8,8 @@
 | `schedule.py` | the nemesis's plan, a pure function of the seed |
 | `nemesis.py` | injects and heals by that plan, with a proof that each fault took effect |
 | `reaper.py` | a small process that undoes what is leased from it when this one is killed |
-| `lab.py` | what a workload drives: managers in this process or in one of their own, every call in the history |
+| `lab.py` | what a workload drives; every call is in the history |
+| `drivers.py` | managers: in this process, or in one of their own over the control socket |
 | `look.py` | what can be seen of processes from outside |
 | `shrink.py` | makes a failing schedule smaller |
 | `ledger.py` | puts results where the gate reads them |

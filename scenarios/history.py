@@ -1,7 +1,8 @@
 """What happened: operations in the order in which they were seen.
 
-An operation begins with `invoke` and ends with `ok` (it happened), `fail` (it did not) or `info` (nobody can know: it may
-still take effect). What was only observed, such as an event of the manager, is a single `info` without an invoke.
+An operation begins with `invoke` and ends with `ok` (it happened), `fail` (it did not) or `info` (nobody can
+know: it may still take effect). What was only observed, such as an event of the manager, is a single `info`
+without an invoke.
 """
 
 from __future__ import annotations

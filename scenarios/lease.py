@@ -1,4 +1,4 @@
-"""The side of the reaper that is in the scenario's process: leasing an undoing, asking for it, letting it go."""
+"""The reaper seen from the scenario: leasing an undoing, asking for it, letting it go."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from scenarios import reaper
 from scenarios.reaper import MARK, start_time
@@ -95,7 +96,7 @@ class Reaper:
         """Every process that was started with our mark and lives."""
         return [pid for pid, _ in reaper.marked(self.token)]
 
-    def __enter__(self) -> Reaper:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,4 +1,6 @@
-"""What can be seen of processes from outside (proc(5)), and a pidfd to wait with: independent of what duende says."""
+"""What can be seen of processes from outside (proc(5)), and a pidfd to wait with: independent of what duende
+says.
+"""
 
 from __future__ import annotations
 
@@ -40,15 +42,15 @@ class Watched:
             return False
         return True
 
-    async def dead(self, timeout: float) -> bool:
-        """Wait until it has ended; False when it has not within *timeout* seconds."""
+    async def dead(self, within: float) -> bool:
+        """Wait until it has ended; False when it has not *within* so many seconds."""
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         # A duplicate, because the loop may still know the number of a descriptor that somebody closed.
         fd = os.dup(self.fd)
-        loop.add_reader(fd, lambda: ended.done() or ended.set_result(None))
+        loop.add_reader(fd, _finish, ended)
         try:
-            await asyncio.wait_for(ended, timeout)
+            await asyncio.wait_for(ended, within)
         except TimeoutError:
             return False
         finally:
@@ -59,6 +61,11 @@ class Watched:
     def close(self) -> None:
         """Let go."""
         os.close(self.fd)
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def state_of(pid: int) -> str:
@@ -137,9 +144,9 @@ def private_kib(pids: Iterable[int]) -> int:
     return total
 
 
-async def until(condition: Callable[[], object], timeout: float, step: float = 0.01) -> bool:
-    """Look every *step* seconds whether the callable *condition* says yes; whether it did within *timeout*."""
-    deadline = time.monotonic() + timeout
+async def until(condition: Callable[[], object], within: float, step: float = 0.01) -> bool:
+    """Look every *step* seconds whether the callable *condition* says yes; whether in time."""
+    deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -1,11 +1,12 @@
 """A small process that undoes faults when the process that injected them is killed.
 
-Every fault leases its undoing here before it is injected. Healing a fault is the same undoing, asked for. When the other end
-of the socket is gone without farewell, everything still leased is undone: processes first, then mounts, then folders.
+Every fault leases its undoing here before it is injected. Healing a fault is the same undoing, asked for.
+When the other end of the socket is gone without farewell, everything still leased is undone: processes first,
+then mounts, then folders.
 
-Runs with nothing but the standard library and nothing of duende: what undoes must not depend on what is under test.
-Undoings: `kill` and `cont` a process known by pid and start time, kill every process `marked` by a token in its environment,
-`umount` a folder, `remove` a folder, `write` a text to a file.
+Runs with nothing but the standard library and nothing of duende: what undoes must not depend on what is under
+test. Undoings: `kill` and `cont` a process known by pid and start time, kill every process `marked` by a
+token in its environment, `umount` a folder, `remove` a folder, `write` a text to a file.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def send(pid: int, born: int, number: int) -> bool:
     except OSError:
         return False
     try:
-        # Looked at after it was opened: the descriptor and the start time are of the same process or the signal is not sent.
+        # Looked at after it was opened: the descriptor and the start time are of the same process or the
+        # signal is not sent.
         if start_time(pid) != born:
             return False
         signal.pidfd_send_signal(fd, number)
@@ -58,7 +60,9 @@ def send(pid: int, born: int, number: int) -> bool:
 
 
 def marked(token: str) -> list[tuple[int, int]]:
-    """Every living process that was started with the mark in its environment, with its start time; never this one."""
+    """Every living process that was started with the mark in its environment, with its start time; never this
+    one.
+    """
     wanted = f"{MARK}={token}".encode()
     found = []
     for name in os.listdir("/proc"):
@@ -97,8 +101,8 @@ def undo(lease: dict[str, object]) -> str:
             file.write(str(lease["text"]))
         return f"wrote {path}"
     if kind == "umount":
-        done = subprocess.run(["umount", "-l", path], capture_output=True, text=True, check=False)
-        return f"unmounted {path}" if done.returncode == 0 else done.stderr.strip()
+        unmounted = subprocess.run(["umount", "-l", path], capture_output=True, text=True, check=False)
+        return f"unmounted {path}" if unmounted.returncode == 0 else unmounted.stderr.strip()
     shutil.rmtree(path, ignore_errors=True)
     return f"removed {path}"
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class UnmetNeedError(Exception):
-    """The scenario cannot be tried here; the text says what is missing. It is then unattempted, never passed."""
+    """The scenario cannot be tried here; the text says what is missing.
+
+    It is then unattempted, never passed.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class Workload(ABC):
 
     pace: Pace = Pace()
 
-    async def setup(self, lab: Lab) -> None:
+    async def setup(self, lab: Lab) -> None:  # noqa: B027 - most need nothing
         """Before the nemesis wakes.
 
         Raises:
@@ -53,7 +56,10 @@ class Workload(ABC):
         """The work, side by side with the nemesis."""
 
     async def recover(self, lab: Lab) -> str:
-        """After healing: empty when all is well again, else what is not. Asked repeatedly until a deadline."""
+        """After healing: empty when all is well again, else what is not.
+
+        Asked repeatedly until a deadline.
+        """
         return ""
 
 

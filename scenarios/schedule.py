@@ -1,4 +1,7 @@
-"""The nemesis's plan: which fault, when, for how long. A pure function of the seed: the same seed gives the same plan."""
+"""The nemesis's plan: which fault, when, for how long.
+
+A pure function of the seed: the same seed gives the same plan.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,8 @@ def plan(
 ) -> Schedule:
     """A plan of *count* faults, every fault at least once if there are that many.
 
-    The gap between two beginnings varies between half and one and a half of *gap* seconds, the hold likewise, and a fault
-    is healed before the next one begins, so that every proof is about one fault.
+    The gap between two beginnings varies between half and one and a half of *gap* seconds, the hold likewise,
+    and a fault is healed before the next one begins, so that every proof is about one fault.
     """
     if not faults or count <= 0:
         return ()

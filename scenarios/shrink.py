@@ -1,4 +1,6 @@
-"""Makes a failing schedule smaller: fewer faults that still fail (delta debugging, Zeller and Hildebrandt 2002)."""
+"""Makes a failing schedule smaller: fewer faults that still fail (delta debugging, Zeller and Hildebrandt
+2002).
+"""
 
 from __future__ import annotations
 
@@ -15,26 +17,24 @@ async def shrink(schedule: Schedule, fails: Fails, *, budget: int = 30) -> Sched
 
     Runs on real processes do not always fail twice; what is returned has failed at least once.
     """
-    best, runs, pieces = schedule, 0, 2
-    while len(best) >= 2 and runs < budget:
-        size = max(1, len(best) // pieces)
+    best, runs, size = schedule, 0, max(1, len(schedule) // 2)
+    while best and runs < budget:
+        smaller = None
         for begin in range(0, len(best), size):
-            candidate = (*best[:begin], *best[begin + size :])
-            if not candidate or runs >= budget:
+            if runs >= budget:
                 break
             runs += 1
+            candidate = (*best[:begin], *best[begin + size :])
             if await fails(candidate):
-                best, pieces = candidate, max(2, pieces - 1)
+                smaller = candidate
                 break
+        if smaller is not None:
+            best = smaller
+            size = min(size, max(1, len(best) // 2))
+        elif size == 1:
+            break
         else:
-            if size == 1:
-                break
-            pieces = min(len(best), pieces * 2)
-            continue
-        if runs >= budget:
-            break
-        if len(best) == 1:
-            break
+            size //= 2
     if runs < budget and best:
         sooner = earliest(best)
         if sooner != best and await fails(sooner):
@@ -45,7 +45,7 @@ async def shrink(schedule: Schedule, fails: Fails, *, budget: int = 30) -> Sched
 def earliest(schedule: Sequence[Step]) -> Schedule:
     """The same steps without the waits that the dropped ones left behind."""
     moved, at = [], schedule[0].at if schedule else 0.0
-    for before, step in zip([None, *schedule], schedule, strict=False):
+    for before, step in zip((None, *schedule), schedule, strict=False):
         if before is not None:
             at = min(step.at, at + before.hold + GAP)
         moved.append(Step(at=round(min(at, step.at), 6), fault=step.fault, hold=step.hold, pick=step.pick))

@@ -1,4 +1,7 @@
-"""Checkers: pure functions from a history to a verdict. Each is shown in the unit tests to turn false on a bad history."""
+"""Checkers: pure functions from a history to a verdict.
+
+Each is shown in the unit tests to turn false on a bad history.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from scenarios.checks.core import Checker, Result, false, true, vacuous
 from scenarios.history import Operation, observed
@@ -15,9 +16,11 @@ def one_generation_at_a_time(name: str) -> Checker:
         generations = sorted(observed(history, "generation", name=name), key=lambda o: o.value["began"])
         if len(generations) < 2:
             return vacuous(f"only {len(generations)} generation of {name}")
-        for before, after in zip(generations, generations[1:], strict=False):
+        for before, after in pairwise(generations):
             if before.value["ended"] is None or after.value["began"] < before.value["ended"]:
-                return false(f"pid {after.value['pid']} began before the tree of {before.value['pid']} had ended")
+                return false(
+                    f"pid {after.value['pid']} began before the tree of {before.value['pid']} had ended"
+                )
         return true(f"{len(generations)} generations of {name}, one at a time")
 
     return one_generation_at_a_time_check
@@ -56,6 +59,10 @@ def lives_on(name: str, seconds: float) -> Checker:
             if not look.value["alive"]:
                 return false(f"{name} (pid {look.value['pid']}) was dead {look.value['after']:.2f} s later")
         longest = max(look.value["after"] for look in looks)
-        return true(f"{name} lived {longest:.1f} s on") if longest >= seconds else vacuous("not watched long enough")
+        return (
+            true(f"{name} lived {longest:.1f} s on")
+            if longest >= seconds
+            else vacuous("not watched long enough")
+        )
 
     return lives_on_check

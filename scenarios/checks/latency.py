@@ -16,7 +16,9 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def answers_within(f: str, *, q: float, seconds: float, at_least: int = 20) -> Checker:
-    """The *q* quantile of the time that *f* takes is below *seconds*; an answer that never came counts as endless."""
+    """The *q* quantile of the time that *f* takes is below *seconds*; an answer that never came counts as
+    endless.
+    """
 
     def answers_within_check(history: Sequence[Operation]) -> Result:
         spans = [end.time - begun.time if end else math.inf for begun, end in pairs(history) if begun.f == f]
@@ -52,7 +54,11 @@ def only_expected_errors(*expected: str) -> Checker:
     """Whatever fails, fails with one of the *expected* error classes; a client never sees anything else."""
 
     def only_expected_errors_check(history: Sequence[Operation]) -> Result:
-        done = [end for begun, end in pairs(history) if end is not None and begun.process not in ("nemesis", "engine")]
+        done = [
+            end
+            for begun, end in pairs(history)
+            if end is not None and begun.process not in ("nemesis", "engine")
+        ]
         if not done:
             return vacuous("no operation was completed")
         for end in done:

@@ -25,7 +25,7 @@ def writes_never_block(seconds: float) -> Checker:
 
 
 def every_line_accounted() -> Checker:
-    """What was written is in the log or was reported as lost: missing bytes never exceed the reported ones."""
+    """What was written is in the log or reported as lost: missing bytes never exceed the reported ones."""
 
     def every_line_accounted_check(history: Sequence[Operation]) -> Result:
         audits = observed(history, "audit")
@@ -34,7 +34,9 @@ def every_line_accounted() -> Checker:
         for audit in audits:
             value = audit.value
             if value["missing_bytes"] > value["reported_bytes"] + value["removed_bytes"]:
-                return false(f"{value['missing_bytes']} bytes missing, {value['reported_bytes']} reported as lost")
+                return false(
+                    f"{value['missing_bytes']} bytes missing, {value['reported_bytes']} reported as lost"
+                )
         missing = sum(audit.value["missing_bytes"] for audit in audits)
         return true(f"{missing} bytes missing, all reported" if missing else "nothing is missing")
 

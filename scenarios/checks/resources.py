@@ -9,7 +9,9 @@ from scenarios.history import Operation, observed
 
 
 def cpu_below(percent: float, over: float) -> Checker:
-    """Between the first and the last sample, at least *over* seconds apart, less than *percent* of a core was used."""
+    """Between the first and the last sample, at least *over* seconds apart, less than *percent* of a core was
+    used.
+    """
 
     def cpu_below_check(history: Sequence[Operation]) -> Result:
         samples = observed(history, "resources")
@@ -46,7 +48,9 @@ def zombies_reaped_within(seconds: float) -> Checker:
             return vacuous("there was no orphan")
         for orphan in orphans:
             if orphan.value["zombie_s"] > seconds:
-                return false(f"orphan {orphan.value['pid']} was a zombie for {orphan.value['zombie_s']:.2f} s")
+                return false(
+                    f"orphan {orphan.value['pid']} was a zombie for {orphan.value['zombie_s']:.2f} s"
+                )
         longest = max(orphan.value["zombie_s"] for orphan in orphans)
         return true(f"{len(orphans)} orphans reaped within {longest:.3f} s")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from scenarios.checks.core import Checker, Result, false, true, vacuous
 from scenarios.history import Operation, observed
@@ -38,13 +39,15 @@ def gives_up(name: str, after: int) -> Checker:
 def follows_backoff(
     name: str, *, initial: float, multiplier: float, cap: float, early: float = 0.01, late: float = 0.5
 ) -> Checker:
-    """The pauses between a failure and the next start are min(initial x multiplier^n, cap), not shorter, hardly longer."""
+    """The pauses between a failure and the next start are min(initial x multiplier^n, cap), not shorter,
+    hardly longer.
+    """
 
     def follows_backoff_check(history: Sequence[Operation]) -> Result:
         seen = events(history, name, "starting", "failed")
         pauses = [
             after.time - before.time
-            for before, after in zip(seen, seen[1:], strict=False)
+            for before, after in pairwise(seen)
             if (before.value["kind"], after.value["kind"]) == ("failed", "starting")
         ]
         if len(pauses) < 3:
@@ -65,13 +68,21 @@ def exit_seen_within(seconds: float) -> Checker:
         deaths = observed(history, "death")
         worst = 0.0
         for death in deaths:
-            after = [e for e in events(history, death.value["name"], "exited") if e.time >= death.value["at"] - 0.05]
+            after = [
+                e
+                for e in events(history, death.value["name"], "exited")
+                if e.time >= death.value["at"] - 0.05
+            ]
             if not after:
-                return false(f"the death of {death.value['name']} (pid {death.value['pid']}) was never reported")
+                return false(
+                    f"the death of {death.value['name']} (pid {death.value['pid']}) was never reported"
+                )
             worst = max(worst, after[0].time - death.value["at"])
         if worst > seconds:
             return false(f"a death was reported {worst:.3f} s later, limit {seconds:g} s")
-        return true(f"{len(deaths)} deaths reported within {worst:.3f} s") if deaths else vacuous("nobody died")
+        return (
+            true(f"{len(deaths)} deaths reported within {worst:.3f} s") if deaths else vacuous("nobody died")
+        )
 
     return exit_seen_within_check
 
@@ -99,8 +110,16 @@ def restarted_at_least(name: str, times: int) -> Checker:
 
     def restarted_at_least_check(history: Sequence[Operation]) -> Result:
         count = max(0, len(events(history, name, "starting")) - 1)
-        told = [o.value.get("restarts", 0) for o in history if isinstance(o.value, dict) and o.value.get("name") == name]
+        told = [
+            o.value.get("restarts", 0)
+            for o in history
+            if isinstance(o.value, dict) and o.value.get("name") == name
+        ]
         count = max([count, *told])
-        return true(f"{count} restarts of {name}") if count >= times else vacuous(f"only {count} restarts of {name}")
+        return (
+            true(f"{count} restarts of {name}")
+            if count >= times
+            else vacuous(f"only {count} restarts of {name}")
+        )
 
     return restarted_at_least_check

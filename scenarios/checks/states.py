@@ -53,7 +53,9 @@ def transitions_legal() -> Checker:
             if phase is not before:
                 steps += 1
                 if phase not in TRANSITIONS[before]:
-                    return false(f"{name} went from {before.value} to {phase.value} (operation {operation.index})")
+                    return false(
+                        f"{name} went from {before.value} to {phase.value} (operation {operation.index})"
+                    )
             phases[name] = phase
         return true(f"{steps} transitions, all legal") if steps else vacuous("no transition was seen")
 
@@ -69,7 +71,11 @@ def never_running_without_a_process() -> Checker:
         ghosts = [view for view in told if view.get("status") in alive and not view.get("pid")]
         if ghosts:
             return false(f"alive without a process: {ghosts[0]}")
-        return true(f"{len(told)} states told, none alive without a process") if told else vacuous("no state told")
+        return (
+            true(f"{len(told)} states told, none alive without a process")
+            if told
+            else vacuous("no state told")
+        )
 
     return never_running_without_a_process_check
 
@@ -83,7 +89,9 @@ def ends_as(name: str, status: str, reason: str = "") -> Checker:
             return vacuous(f"the state of {name} was never asked")
         last = answers[-1]
         if last.get("status") != status or reason.lower() not in str(last.get("reason") or "").lower():
-            return false(f"{name} ended as {last.get('status')} ({last.get('reason')}), not {status} ({reason})")
+            return false(
+                f"{name} ended as {last.get('status')} ({last.get('reason')}), not {status} ({reason})"
+            )
         return true(f"{name} ended as {status}" + (f" ({last.get('reason')})" if reason else ""))
 
     return ends_as_check

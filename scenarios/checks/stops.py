@@ -51,7 +51,9 @@ def certificates_name(field: str) -> Checker:
         stops = _stops(history)
         checked = 0
         for begun, end in stops:
-            earlier = [o for o in observed(history, "tree", name=begun.value["name"]) if o.index < begun.index]
+            earlier = [
+                o for o in observed(history, "tree", name=begun.value["name"]) if o.index < begun.index
+            ]
             if end is None or end.kind is not Kind.OK or not earlier:
                 continue
             pid = earlier[-1].value[field]
@@ -61,7 +63,11 @@ def certificates_name(field: str) -> Checker:
             if not end.value.get("escalated"):
                 return false(f"the certificate does not say that KILL was needed: {end.value}")
             checked += 1
-        return true(f"{checked} certificates name the {field}") if checked else vacuous("no such tree was stopped")
+        return (
+            true(f"{checked} certificates name the {field}")
+            if checked
+            else vacuous("no such tree was stopped")
+        )
 
     return certificates_name_check
 

@@ -16,7 +16,10 @@ class NoEffectError(Exception):
 
 
 class Fault(ABC):
-    """Something bad. Injected and healed at most once at a time; the same object may be used again after healing."""
+    """Something bad.
+
+    Injected and healed at most once at a time; the same object may be used again after healing.
+    """
 
     name: str
 
@@ -26,7 +29,8 @@ class Fault(ABC):
 
     @abstractmethod
     async def inject(self, reaper: Reaper, pick: int) -> str:
-        """Do it, having leased the undoing from *reaper*; *pick* chooses among the targets. The proof that it took effect.
+        """Do it, having leased the undoing from *reaper*; *pick* chooses among the targets. The proof that it
+        took effect.
 
         Raises:
             NoEffectError: it did not.

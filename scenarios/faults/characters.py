@@ -1,4 +1,6 @@
-"""Daemons that are a fault by themselves, offered to the nemesis: each is started beside the others and stopped when healed."""
+"""Daemons that are a fault by themselves, offered to the nemesis: each is started beside the others and
+stopped when healed.
+"""
 
 from __future__ import annotations
 

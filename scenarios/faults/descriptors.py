@@ -26,7 +26,8 @@ class Emfile(Fault):
         pid = choose(self._targets, pick)
         limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         opened = [int(name) for name in os.listdir(f"/proc/{pid}/fd")]
-        # New descriptors get the lowest free number, which must not be below the limit: count the holes as free.
+        # New descriptors get the lowest free number, which must not be below the limit: count the holes as
+        # free.
         lowest = next(number for number in range(len(opened) + 1) if number not in opened)
         self._before = (pid, limit)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest, limit[1]))

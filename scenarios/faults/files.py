@@ -31,7 +31,15 @@ class SmallDisk:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         lease = reaper.lease("umount", path=str(self.folder))
-        command = ["mount", "-t", "tmpfs", "-o", f"size={self._kib}k,mode=755", "duende-scenario", str(self.folder)]
+        command = [
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            f"size={self._kib}k,mode=755",
+            "duende-scenario",
+            str(self.folder),
+        ]
         process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
         _, complaint = await process.communicate()
         if process.returncode != 0:
@@ -50,7 +58,7 @@ class DiskFull(Fault):
 
     async def inject(self, reaper: Reaper, pick: int) -> str:
         """Write until ENOSPC; proven by that error."""
-        with open(self._ballast, "wb", buffering=0) as file:
+        with open(self._ballast, "wb", buffering=0) as file:  # noqa: ASYNC230 - a tmpfs of a few KiB
             size = BLOCK
             while size:
                 try:

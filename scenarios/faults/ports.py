@@ -30,7 +30,10 @@ class HeldPort(Leased):
         )
         self._process = process
         self.leases.append(reaper.lease_process("kill", process.pid))
-        if process.stdout is None or await asyncio.wait_for(process.stdout.readline(), READY_WITHIN) != b"ready\n":
+        if (
+            process.stdout is None
+            or await asyncio.wait_for(process.stdout.readline(), READY_WITHIN) != b"ready\n"
+        ):
             raise NoEffectError(f"cannot listen on {self._port}")
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,7 @@
-"""Signals out of the blue: KILL, SEGV, STOP. What they hit is held by a pidfd, so the proof is about that process."""
+"""Signals out of the blue: KILL, SEGV, STOP.
+
+What they hit is held by a pidfd, so the proof is about that process.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ EFFECT_WITHIN = 5.0
 
 
 class Deadly(Fault):
-    """A signal that ends one of the targets; there is nothing to heal, recovery is the supervisor's business."""
+    """A signal that ends one of the targets. Nothing to heal: recovery is the supervisor's business."""
 
     def __init__(self, name: str, number: int, targets: Targets) -> None:
         self.name = name
