@@ -1,0 +1,1 @@
+"""Attempts on platforms, and the days on which everything else goes wrong."""

@@ -1,0 +1,1 @@
+"""Attempts on starting, stopping, restarting, logs, identity."""

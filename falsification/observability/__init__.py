@@ -1,0 +1,1 @@
+"""Attempts on metrics, tracing and history."""

@@ -1,0 +1,1 @@
+"""Attempts on gates, breakers and confinement."""

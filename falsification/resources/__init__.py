@@ -1,0 +1,1 @@
+"""Attempts on limits, usage and the state store."""

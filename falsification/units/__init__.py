@@ -1,0 +1,1 @@
+"""Fast tests of the library and of the kit; no privileges, no sleeping."""

@@ -1,0 +1,1 @@
+"""A toy suite: a product, claims, attempts and saboteurs in which every verdict occurs."""
