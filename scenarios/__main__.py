@@ -10,14 +10,14 @@ import secrets
 import sys
 from collections.abc import Sequence
 
+from falsification.kit.seeds import DEFAULT_SEED
 from scenarios.catalog import load
 from scenarios.engine import Report, run
-from scenarios.ledger import ROOT, merge
+from scenarios.ledger import OUT, merge
 from scenarios.scenario import Scenario
 from scenarios.schedule import Schedule
 from scenarios.shrink import shrink
 
-OUT = ROOT / "reports" / "out" / "scenarios"
 WIDTH = 100
 
 
@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 when every scenario survived, 1 when one was falsified, 2 when one was not really tried."""
     parser = argparse.ArgumentParser(prog="scenarios", description=__doc__)
     parser.add_argument("ids", nargs="*", metavar="S001", help="which; all when none is named")
-    parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same schedule")
+    parser.add_argument(
+        "--seed", default=str(DEFAULT_SEED), help="a number or random; the same seed, the same schedule"
+    )
     parser.add_argument("--list", action="store_true", help="name them and their invariants")
     parser.add_argument("--shrink", action="store_true", help="make the schedule of a falsified one smaller")
     options = parser.parse_args(arguments)
@@ -40,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{scenario.id}  {scenario.title}\n      must hold: {scenario.invariant} ({scenario.seen_in})"
             )
         return 0
-    seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed
+    seed = secrets.randbelow(1 << 31) if options.seed == "random" else int(options.seed)
     print(f"seed {seed}")
     reports = []
     for scenario in chosen:
         print(f"{scenario.id} {scenario.title} ...", flush=True)
-        report = asyncio.run(run(scenario, seed, out=OUT))
+        report = asyncio.run(run(scenario, seed, out=OUT / "scenarios"))
         reports.append(report)
-        merge([report])
+        merge([report], seed=seed)
         print(f"{scenario.id} {report.verdict} in {report.duration:.1f} s: {report.why}", flush=True)
         if options.shrink and report.verdict == "falsified" and report.schedule:
             _shrink(scenario, seed, report.schedule)

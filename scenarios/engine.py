@@ -89,7 +89,7 @@ def make_plan(seed: int, workload: Workload, offered: Sequence[Fault]) -> Schedu
 async def _play(
     scenario: Scenario, workload: Workload, lab: Lab, offered: Sequence[Fault], planned: Schedule
 ) -> str:
-    """Workload and nemesis until both are done, then heal and recover; what went wrong with the run itself."""
+    """Workload and nemesis until both are done, then heal and recover; what went wrong with the run."""
     nemesis = asyncio.create_task(lab.nemesis.follow(planned, offered))
     trouble = ""
     try:

@@ -1,18 +1,17 @@
-"""Puts results into verdicts.json, beside what the claims put there. Written whole or not at all."""
+"""Puts results where the gate reads them: verdicts.json, through the ledger of the claims."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from falsification.kit.ledger import record_scenarios
+from falsification.kit.suite import DEFAULT_SUITE, Suite
 from scenarios.engine import Report
 
 ROOT = Path(__file__).resolve().parent.parent
-VERDICTS = ROOT / "reports" / "out" / "verdicts.json"
+OUT = ROOT / "reports" / "out"
 
 
 def entry(report: Report) -> dict[str, Any]:
@@ -31,25 +30,11 @@ def entry(report: Report) -> dict[str, Any]:
     }
 
 
-def merge(reports: Iterable[Report], path: Path = VERDICTS) -> None:
-    """Replace the entries of these scenarios and adapters, keep everything else; two writers wait for each
-    other.
+def merge(reports: Iterable[Report], *, seed: int, path: Path = OUT / "verdicts.json") -> None:
+    """Enter the results; earlier ones of the same scenario and adapter are replaced, all else is kept.
+
+    Raises:
+        ClaimsError: the claims beside which they are entered cannot be read.
     """
-    fresh = {(found["id"], found["adapter"]): found for found in map(entry, reports)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        verdicts: dict[str, Any] = (
-            json.loads(path.read_text()) if path.exists() else {"schema": 1, "claims": []}
-        )
-        kept = [old for old in verdicts.get("scenarios", []) if (old["id"], old["adapter"]) not in fresh]
-        verdicts["scenarios"] = sorted(
-            [*kept, *fresh.values()], key=lambda found: (found["id"], found["adapter"])
-        )
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with open(temporary, "w") as file:
-            json.dump(verdicts, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+    suite = Suite.read(DEFAULT_SUITE)
+    record_scenarios(map(entry, reports), path=path, claims=suite.claims(), root=suite.root, seed=seed)

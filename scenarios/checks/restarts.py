@@ -71,13 +71,13 @@ def exit_seen_within(seconds: float) -> Checker:
             after = [
                 e
                 for e in events(history, death.value["name"], "exited")
-                if e.time >= death.value["at"] - 0.05
+                if e.time >= death.value["died_at"] - 0.05
             ]
             if not after:
                 return false(
                     f"the death of {death.value['name']} (pid {death.value['pid']}) was never reported"
                 )
-            worst = max(worst, after[0].time - death.value["at"])
+            worst = max(worst, after[0].time - death.value["died_at"])
         if worst > seconds:
             return false(f"a death was reported {worst:.3f} s later, limit {seconds:g} s")
         return (
