@@ -67,9 +67,8 @@ def run(
                 mine = outcome.samples.setdefault(kind.name, {})
                 for figure, values in samples.items():
                     mine.setdefault(figure, []).extend(values)
-                say(
-                    f"round {number + 1} of {rounds}: {kind.name} with {size}: {time.monotonic() - since:.1f} s"
-                )
+                took = time.monotonic() - since
+                say(f"round {number + 1} of {rounds}: {kind.name} with {size}: {took:.1f} s")
     outcome.seconds = time.monotonic() - began
     return outcome
 
