@@ -86,8 +86,15 @@ def alive(pid: int) -> bool:
         return False
 
 
-def bearing(handle_or_id: DaemonHandle | str) -> list[int]:
-    """Every living process that carries the mark of a daemon."""
+def bearing(handle_or_id: DaemonHandle | str, name: str = "") -> list[int]:
+    """Every living process that carries the mark of a daemon, or (a preloaded one has no environment of its own) its unique *name*."""
     wanted = handle_or_id if isinstance(handle_or_id, str) else handle_or_id.daemon_id
-    pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    return [pid for pid in pids if pid > 1 and alive(pid) and environment_value(pid, "DUENDE_DAEMON_ID") == wanted]
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and int(entry) > 1]
+    return [pid for pid in pids if alive(pid) and (environment_value(pid, "DUENDE_DAEMON_ID") == wanted or (name and _comm(pid) == name))]
+
+
+def _comm(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

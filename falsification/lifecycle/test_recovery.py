@@ -87,7 +87,7 @@ def _last_number(folder: Path, _: str) -> int:
 
 async def _managers_memory(trial: Trial) -> None:
     """The manager is SIGKILLed; the next one adopts the daemon, keeps its id and counters, and leaves stopped what was stopped."""
-    home = trial.tmp / "k"
+    home = trial.tmp / "killed"
     home.mkdir()
     fleet = home / "fleet.toml"
     fleet.write_text(

@@ -85,8 +85,9 @@ async def test_many_run_side_by_side(trial: Trial) -> None:
 async def test_pid_file_is_written(trial: Trial) -> None:
     """Start writes a PID file that holds the PID of the main process."""
     manager = await manager_for(trial)
+    name = f"w{trial.rng.randrange(10**9)}"
     for config in (
-        daemon_class("Waiter"),
+        daemon_class("Waiter", name),
         DaemonConfig(name="http", binary_path=sys.executable, args=("-m", "http.server", "0"), pid_file=str(trial.tmp / "own.pid")),
     ):
         manager.register(config)
@@ -96,7 +97,7 @@ async def test_pid_file_is_written(trial: Trial) -> None:
             with open(path, encoding="ascii") as file:
                 written = int(file.read())
         trial.check(written == view.pid, f"{path} holds {view.pid}, not {written}")
-        trial.check(bearing(view.daemon_id) == [written], "that PID is the daemon's own process")
+        trial.check(bearing(view.daemon_id, config.name) == [written], "that PID is the daemon's own process")
         trial.reached("a started daemon's PID file was read", at_least=2)
 
 
@@ -105,16 +106,17 @@ async def test_second_start_is_refused(trial: Trial) -> None:
     """A second start of the same daemon is an error, and one instance stays."""
     trial.situation("a second start was tried", at_least=3)
     manager = await manager_for(trial)
-    manager.register(daemon_class("Waiter"))
-    view = await manager.start("waiter")
+    name = f"w{trial.rng.randrange(10**9)}"
+    manager.register(daemon_class("Waiter", name))
+    view = await manager.start(name)
     for _ in range(2):
         try:
-            await manager.start("waiter")
+            await manager.start(name)
             trial.check(False, "the second start raises AlreadyRunningError")
         except AlreadyRunningError as error:
             trial.log(f"refused: {error}")
         trial.reached("a second start was tried")
-        trial.check(bearing(view.daemon_id) == [view.pid], "one instance runs, the first one")
+        trial.check(bearing(view.daemon_id, name) == [view.pid], "one instance runs, the first one")
     pid_file = trial.tmp / "one.pid"
     argv = ["-m", "duende", "run", "fixtures.classes:Waiter", "--pid-file", str(pid_file)]
     first = await asyncio.create_subprocess_exec(sys.executable, *argv, cwd=ROOT)

@@ -46,6 +46,8 @@ def main(fd: int) -> None:
 def _midwife(fd: int, batch: int, settings: dict[str, Any], items: list[Any]) -> NoReturn:
     code = 70
     try:
+        # A daemon that ends before its midwife does must become a zombie for the warden, not vanish with its exit code.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         report: list[tuple[Any, ...]] = []
         try:
             outputs = open_outputs(settings, items)
