@@ -18,7 +18,13 @@ from reports.html.page import page
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 1 when the verdicts cannot be read."""
     parser = argparse.ArgumentParser(prog="report", description="Write the report of a run as one HTML file.")
-    parser.add_argument("file", nargs="?", type=Path, default=verdicts.DEFAULT_FILE, help="verdicts (default: reports/out/verdicts.json)")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=verdicts.DEFAULT_FILE,
+        help="verdicts (default: reports/out/verdicts.json)",
+    )
     parser.add_argument("--output", type=Path, help="the report (default: report.html beside the verdicts)")
     options = parser.parse_args(arguments)
     output: Path = options.output or options.file.with_name("report.html")

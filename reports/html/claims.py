@@ -11,6 +11,7 @@ from typing import Any
 from falsification.kit.board import key_figure, state
 from falsification.kit.claim import CATEGORIES, Claim
 from falsification.kit.figure import holds, quantity
+from falsification.kit.ledger import NOT_TRIED
 from falsification.kit.verdict import Level
 from reports.html.plot import plot
 
@@ -46,7 +47,11 @@ def tile(entry: Mapping[str, Any], claim: Claim, evidence: Path) -> str:
     figure = key_figure(entry["figures"]) if what in {"survived", "falsified", "flaky"} else ""
     short = figure.split(" (")[-1].rstrip(")") if figure else ""
     decisive = _decisive(entry["figures"])
-    shown = f'<span class="key">{escape(quantity(decisive["value"], decisive["unit"]))} <i>{escape(short)}</i></span>' if decisive and short else ""
+    shown = (
+        f'<span class="key">{escape(quantity(decisive["value"], decisive["unit"]))} <i>{escape(short)}</i></span>'
+        if decisive and short
+        else ""
+    )
     return (
         f'<details class="tile {what} s{strength}" id="{claim.id}" data-state="{what}" data-category="{claim.category}" '
         f'data-text="{escape(f"{claim.id} {claim.title} {claim.criterion}".lower(), quote=True)}">'
@@ -66,7 +71,8 @@ def _pips(entry: Mapping[str, Any], claim: Claim) -> str:
     """Six pips from logic to native: filled up to the evidence given, ringed at the level required."""
     given = Level(entry["level"]).strength if entry["level"] and entry["verdict"] == "survived" else -1
     pips = "".join(
-        f'<i class="{"on" if level.strength <= given else ""}{" need" if level is claim.requires else ""}"></i>' for level in Level
+        f'<i class="{"on" if level.strength <= given else ""}{" need" if level is claim.requires else ""}"></i>'
+        for level in Level
     )
     told = f"evidence: {entry['level'] if given >= 0 else 'none'}, required: {claim.requires.value}"
     return f'<span class="pips" role="img" aria-label="{told}" title="{told}">{pips}</span>'
@@ -106,7 +112,11 @@ def _figure(figure: Mapping[str, Any]) -> str:
     good = holds(figure["value"], figure["relation"], figure["threshold"])
     value = escape(quantity(figure["value"], figure["unit"]))
     judged = figure["relation"] is not None
-    bound = f" {MARKS['survived' if good else 'falsified']} {escape(figure['relation'])} {escape(quantity(figure['threshold'], figure['unit']))}" if judged else ""
+    bound = (
+        f" {MARKS['survived' if good else 'falsified']} {escape(figure['relation'])} {escape(quantity(figure['threshold'], figure['unit']))}"
+        if judged
+        else ""
+    )
     kind = ("good" if good else "bad") if judged else "told"
     count = len(figure["samples"])
     return (
@@ -117,13 +127,20 @@ def _figure(figure: Mapping[str, Any]) -> str:
 
 def _saboteurs(entry: Mapping[str, Any]) -> str:
     if not entry["saboteurs"]:
-        return '<p class="none">No saboteur: nothing shows that the attempt can fail.</p>' if entry["verdict"] == "survived" else ""
-    rows = "".join(
-        f'<li class="{"caught" if each["caught"] else "missed"}"><b>{"▲ caught" if each["caught"] else "△ missed"}</b> '
-        f"<code>{escape(each['name'])}</code><span>{escape(each['why'])}</span></li>"
-        for each in entry["saboteurs"]
-    )
-    return f'<h3>Saboteurs</h3><ul class="saboteurs">{rows}</ul>'
+        return (
+            '<p class="none">No saboteur: nothing shows that the attempt can fail.</p>'
+            if entry["verdict"] == "survived"
+            else ""
+        )
+    rows = []
+    for each in entry["saboteurs"]:
+        kind, mark = ("caught", "▲ caught") if each["caught"] else ("missed", "△ missed")
+        if each["why"] == NOT_TRIED:
+            kind, mark = "untried", "△ not tried"
+        rows.append(
+            f'<li class="{kind}"><b>{mark}</b> <code>{escape(each["name"])}</code><span>{escape(each["why"])}</span></li>'
+        )
+    return f'<h3>Saboteurs</h3><ul class="saboteurs">{"".join(rows)}</ul>'
 
 
 def _log(path: Path) -> str:
@@ -132,7 +149,11 @@ def _log(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     half = LOG_LINES // 2
     if len(lines) > LOG_LINES:
-        lines = [*lines[:half], f"      ...  {len(lines) - LOG_LINES} lines left out; all of them lie beside verdicts.json", *lines[-half:]]
+        lines = [
+            *lines[:half],
+            f"      ...  {len(lines) - LOG_LINES} lines left out; all of them lie beside verdicts.json",
+            *lines[-half:],
+        ]
     return f'<details class="log"><summary>Log</summary><pre tabindex="0">{escape(chr(10).join(lines))}</pre></details>'
 
 
@@ -142,7 +163,10 @@ def _files(evidence: Path) -> str:
     record = evidence / "record.json"
     if not record.is_file():
         return ""
-    parts = [_file(evidence / "files" / each["name"], each["mime"]) for each in json.loads(record.read_text(encoding="utf-8"))["attachments"]]
+    parts = [
+        _file(evidence / "files" / each["name"], each["mime"])
+        for each in json.loads(record.read_text(encoding="utf-8"))["attachments"]
+    ]
     return "".join(parts)
 
 

@@ -18,7 +18,9 @@ STATES = ("survived", "flaky", "falsified", "broken", "vacuous", "unattempted")
 """In the order of the bar and the legend."""
 
 
-def page(data: Mapping[str, Any], claims: Mapping[str, Claim], decisions: Sequence[Decision], evidence: Path) -> str:
+def page(
+    data: Mapping[str, Any], claims: Mapping[str, Claim], decisions: Sequence[Decision], evidence: Path
+) -> str:
     """The whole document."""
     entries = data["claims"]
     counts = Counter(state(entry) for entry in entries)
@@ -62,14 +64,14 @@ required; the triangle counts the saboteurs caught.</p></footer>
 
 
 def _headline(counts: Mapping[str, int], total: int) -> str:
-    wrong = counts["falsified"] + counts["flaky"]
-    rest = f"{wrong} did not" if wrong else "none was proved wrong"
-    return f"<b>{counts['survived']}</b> of {total} claims survived, <span class=\"{'bad' if wrong else 'calm'}\">{rest}</span>"
+    wrong = [f"{counts[name]} {name}" for name in ("falsified", "flaky") if counts[name]]
+    rest = ", ".join(wrong) or "none was proved wrong"
+    return f'<b>{counts["survived"]}</b> of {total} claims survived, <span class="{"bad" if wrong else "calm"}">{rest}</span>'
 
 
 def _bar(counts: Mapping[str, int]) -> str:
     parts = "".join(f'<i class="{name}" style="flex:{counts[name]}"></i>' for name in STATES if counts[name])
-    return f'<div class="bar" aria-hidden="true">{parts}</div>'
+    return f'<div class="counts" aria-hidden="true">{parts}</div>'
 
 
 def _legend(counts: Mapping[str, int]) -> str:
@@ -89,14 +91,20 @@ def _facts(data: Mapping[str, Any], commit: str) -> str:
         "Started": data["started"].replace("T", " ").replace("+00:00", " UTC"),
         "Took": _duration(data["duration_s"]),
         "Seed": data["seed"],
-        "System": f"{machine.get('distribution', '')}, {machine.get('system', '')} {machine.get('kernel', '')}".strip(", "),
+        "System": f"{machine.get('distribution', '')}, {machine.get('system', '')} {machine.get('kernel', '')}".strip(
+            ", "
+        ),
         "Processor": f"{machine.get('cores', '?')} x {machine.get('processor', '?')}",
         "Memory": f"{memory / 1024:.0f} GiB" if isinstance(memory, int) else "",
         "Python": machine.get("python", ""),
         "Rights": {True: "root", False: "user"}.get(machine.get("root"), ""),
         "cgroup": machine.get("cgroup", ""),
     }
-    rows = "".join(f"<div><dt>{name}</dt><dd>{escape(str(value))}</dd></div>" for name, value in facts.items() if value != "")
+    rows = "".join(
+        f"<div><dt>{name}</dt><dd>{escape(str(value))}</dd></div>"
+        for name, value in facts.items()
+        if value != ""
+    )
     return f'<dl class="facts">{rows}</dl>'
 
 
@@ -116,19 +124,26 @@ def _mosaic(entries: Sequence[Mapping[str, Any]], claims: Mapping[str, Claim]) -
             for entry in members
         )
         if cells:
-            rows.append(f'<div class="row"><span class="letter" aria-hidden="true">{category}</span><div class="cells">{cells}</div></div>')
+            rows.append(
+                f'<div class="row"><span class="letter" aria-hidden="true">{category}</span><div class="cells">{cells}</div></div>'
+            )
     return f'<nav class="mosaic" aria-label="All claims">{"".join(rows)}</nav>'
 
 
 def _gate(decision: Decision) -> str:
     passed = decision.code is Code.PASS
     objections = "".join(
-        f"<li><b>{_link(each.id)}</b> {escape(each.why)}</li>" if each.id else f"<li>{escape(each.why)}</li>" for each in decision.objections
+        f"<li><b>{_link(each.id)}</b> {escape(each.why)}</li>" if each.id else f"<li>{escape(each.why)}</li>"
+        for each in decision.objections
     )
     notes = "".join(f'<li class="note">{escape(note)}</li>' for note in decision.notes)
     listed = f"<details><summary>{len(decision.objections)} objections, {len(decision.notes)} notes</summary><ul>{objections}{notes}</ul></details>"
     failing = len({each.id for each in decision.objections if each.id})
-    told = f"{decision.needed - failing} of {decision.needed} needed claims without objection" if decision.needed else ""
+    told = (
+        f"{decision.needed - failing} of {decision.needed} needed claims without objection"
+        if decision.needed
+        else ""
+    )
     return (
         f'<article class="gate {"pass" if passed else "fail"}"><h2><span class="shape" aria-hidden="true">{"✓" if passed else "✕"}</span> '
         f"{escape(decision.profile)} <small>{'pass' if passed else 'fail'}, exit code {int(decision.code)}</small></h2>"
@@ -158,12 +173,15 @@ def _scenarios(results: Sequence[Mapping[str, Any]]) -> str:
         return ""
     rows = "".join(
         f'<tr class="{each["verdict"]}"><td><span class="state"><span class="shape" aria-hidden="true">{MARKS[each["verdict"]]}</span> '
-        f"{each['verdict']}</span></td><th scope=\"row\">{escape(each['id'])}</th><td>{escape(each['title'])}"
+        f'{each["verdict"]}</span></td><th scope="row">{escape(each["id"])}</th><td>{escape(each["title"])}'
         f"{'<p>' + escape(each['why']) + '</p>' if each['why'] else ''}</td><td>{escape(each['adapter'])}</td><td>{escape(each['level'])}</td>"
         f"<td>{escape(_listed(each['faults']))}</td><td>{_count(each['operations'])}</td><td>{each['seed']}</td><td>{each['duration_s']:.1f} s</td></tr>"
         for each in results
     )
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Verdict", "Id", "Scenario", "Adapter", "Level", "Faults", "Operations", "Seed", "Took"))
+    heads = "".join(
+        f'<th scope="col">{name}</th>'
+        for name in ("Verdict", "Id", "Scenario", "Adapter", "Level", "Faults", "Operations", "Seed", "Took")
+    )
     return (
         f'<section class="scenarios"><h2><span class="letter">S</span> Scenarios</h2><div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></section>"
@@ -179,4 +197,10 @@ def _listed(faults: Any) -> str:
 
 
 def _count(operations: Any) -> str:
-    return str(len(operations) if isinstance(operations, list) else sum(operations.values()) if isinstance(operations, dict) else operations)
+    return str(
+        len(operations)
+        if isinstance(operations, list)
+        else sum(operations.values())
+        if isinstance(operations, dict)
+        else operations
+    )

@@ -43,7 +43,11 @@ def _described(figure: Mapping[str, Any], samples: Sequence[float]) -> str:
     unit = figure["unit"]
     text = f"p50 {quantity(percentile(samples, 50), unit)}, p99 {quantity(percentile(samples, 99), unit)}, "
     text += f"from {quantity(min(samples), unit)} to {quantity(max(samples), unit)}"
-    return text if figure["relation"] is None else f"{text}; claimed {figure['relation']} {quantity(figure['threshold'], unit)}"
+    return (
+        text
+        if figure["relation"] is None
+        else f"{text}; claimed {figure['relation']} {quantity(figure['threshold'], unit)}"
+    )
 
 
 def _bar(figure: Mapping[str, Any], value: float) -> str:
@@ -79,7 +83,9 @@ def _dots(figure: Mapping[str, Any], samples: Sequence[float]) -> str:
         + f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{FLOOR}" y2="{FLOOR}"/>'
         + "".join(
             f'<text class="tick" x="{across.place(number):.1f}" y="{FLOOR + 15}" text-anchor="middle">{number:g}</text>'
-            for number in dict.fromkeys([1.0, *(tick for tick in across.ticks(6) if tick == int(tick) and tick >= 1)])
+            for number in dict.fromkeys(
+                [1.0, *(tick for tick in across.ticks(6) if tick == int(tick) and tick >= 1)]
+            )
         )
     )
 
@@ -106,7 +112,12 @@ def _histogram(figure: Mapping[str, Any], samples: Sequence[float]) -> str:
         for number, count in enumerate(counts)
         if count
     )
-    return _axis_y(up, "samples", whole=True) + bars + _axis_x(axis, figure["unit"], FLOOR) + _marks_x(figure, axis, samples)
+    return (
+        _axis_y(up, "samples", whole=True)
+        + bars
+        + _axis_x(axis, figure["unit"], FLOOR)
+        + _marks_x(figure, axis, samples)
+    )
 
 
 def _curve(figure: Mapping[str, Any], samples: Sequence[float]) -> str:
@@ -141,7 +152,11 @@ def _axis_x(axis: Axis, unit: str, y: float, *, label: bool = True) -> str:
         for tick in axis.ticks(7)
     )
     named = f"{unit}, logarithmic" if axis.log else unit
-    text = _label_x(named) if label else f'<text class="tick" x="{LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(unit)}</text>'
+    text = (
+        _label_x(named)
+        if label
+        else f'<text class="tick" x="{LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(unit)}</text>'
+    )
     return f'<line class="axis" x1="{axis.start}" x2="{axis.end}" y1="{y}" y2="{y}"/>{ticks}{text}'
 
 
@@ -174,9 +189,22 @@ def _threshold_x(figure: Mapping[str, Any], axis: Axis, top: float, floor: float
         return ""
     x = axis.place(figure["threshold"])
     beyond = _beyond(figure["relation"], axis, x)
-    shade = f'<rect class="beyond" x="{beyond[0]:.1f}" y="{top + 8:.1f}" width="{beyond[1]:.1f}" height="{floor - top - 8:.1f}"/>' if beyond else ""
+    shade = (
+        f'<rect class="beyond" x="{beyond[0]:.1f}" y="{top + 8:.1f}" width="{beyond[1]:.1f}" height="{floor - top - 8:.1f}"/>'
+        if beyond
+        else ""
+    )
     line = f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{floor}"/>'
-    return shade + line + _beside(x, top - 4, f"claimed {figure['relation']} {quantity(figure['threshold'], figure['unit'])}", "threshold-label")
+    return (
+        shade
+        + line
+        + _beside(
+            x,
+            top - 4,
+            f"claimed {figure['relation']} {quantity(figure['threshold'], figure['unit'])}",
+            "threshold-label",
+        )
+    )
 
 
 def _beyond(relation: str, axis: Axis, x: float) -> tuple[float, float] | None:

@@ -53,7 +53,9 @@ def _decades(low: float, high: float) -> list[float]:
     return [value for value in dense if low <= value <= high]
 
 
-def fit(samples: Sequence[float], threshold: float | None, start: float, end: float, *, zero: bool = False) -> Axis:
+def fit(
+    samples: Sequence[float], threshold: float | None, start: float, end: float, *, zero: bool = False
+) -> Axis:
     """The axis that shows all *samples* and the *threshold*: logarithmic where they are far apart and all positive.
 
     *zero* makes a linear axis begin at 0 if all is positive.
