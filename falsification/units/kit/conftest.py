@@ -16,7 +16,9 @@ from falsification.kit.verdict import Level
 MakeTrial = Callable[..., Trial]
 
 
-def make_claim(name: str = "F001", *, threshold: Threshold | None = None, needs: tuple[str, ...] = ()) -> Claim:
+def make_claim(
+    name: str = "F001", *, threshold: Threshold | None = None, needs: tuple[str, ...] = ()
+) -> Claim:
     """A claim with nothing special about it."""
     return Claim(
         id=name,
@@ -35,7 +37,13 @@ def make_claim(name: str = "F001", *, threshold: Threshold | None = None, needs:
 def make_trial(tmp_path: Path) -> MakeTrial:
     """Makes a trial of a claim with the given threshold and needs, and an attempt with the given timeout."""
 
-    def make(*, threshold: Threshold | None = None, needs: tuple[str, ...] = (), timeout: float = 5.0, **options: Any) -> Trial:
+    def make(
+        *,
+        threshold: Threshold | None = None,
+        needs: tuple[str, ...] = (),
+        timeout: float = 5.0,
+        **options: Any,
+    ) -> Trial:
         claim = make_claim(threshold=threshold, needs=needs)
         bound = Attempt(
             claim=claim.id,

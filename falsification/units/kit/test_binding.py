@@ -13,7 +13,14 @@ from falsification.kit.verdict import Level
 def bound(claim: str, *saboteurs: str) -> Attempt:
     """An attempt at *claim*."""
     return Attempt(
-        claim=claim, level=Level.PROCESS, timeout=1, alone=False, saboteurs=saboteurs, needs=(), name=f"test_{claim}", sentence="It does."
+        claim=claim,
+        level=Level.PROCESS,
+        timeout=1,
+        alone=False,
+        saboteurs=saboteurs,
+        needs=(),
+        name=f"test_{claim}",
+        sentence="It does.",
     )
 
 
@@ -59,5 +66,11 @@ def test_the_decorator_leaves_the_function_alone() -> None:
 
     found = of(speaks)
     assert found is not None
-    assert (found.claim, found.level, found.alone, found.saboteurs, found.sentence) == ("F001", Level.LOGIC, True, ("a",), "It speaks.")
+    assert (found.claim, found.level, found.alone, found.saboteurs, found.sentence) == (
+        "F001",
+        Level.LOGIC,
+        True,
+        ("a",),
+        "It speaks.",
+    )
     assert of(test_the_decorator_leaves_the_function_alone) is None

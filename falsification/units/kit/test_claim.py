@@ -24,7 +24,11 @@ BOUND = 'F001 = { figure = "time", statistic = "max", relation = "<", value = 10
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path, Path]:
     """Claims, their lock and their thresholds, all in order."""
-    claims, lock, thresholds = tmp_path / "claims.toml", tmp_path / "claims.lock.toml", tmp_path / "thresholds.toml"
+    claims, lock, thresholds = (
+        tmp_path / "claims.toml",
+        tmp_path / "claims.lock.toml",
+        tmp_path / "thresholds.toml",
+    )
     claims.write_text(TEXT, encoding="utf-8")
     write_lock(claims, lock)
     thresholds.write_text(BOUND, encoding="utf-8")
@@ -34,10 +38,17 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
 def test_claims_in_order_are_loaded(files: tuple[Path, Path, Path]) -> None:
     """The claim comes with its threshold as data."""
     claim = load(*files)["F001"]
-    assert (claim.title, claim.requires.value, str(claim.threshold)) == ("It is quick", "process", "time (max) < 100 ms")
+    assert (claim.title, claim.requires.value, str(claim.threshold)) == (
+        "It is quick",
+        "process",
+        "time (max) < 100 ms",
+    )
 
 
-@pytest.mark.parametrize(("old", "new"), [("100 ms", "101 ms"), ("It is quick", "It is quick."), ('["linux"]', "[]"), ("process", "logic")])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("100 ms", "101 ms"), ("It is quick", "It is quick."), ('["linux"]', "[]"), ("process", "logic")],
+)
 def test_a_changed_word_is_noticed(files: tuple[Path, Path, Path], old: str, new: str) -> None:
     """A claim whose text changed without its hash is refused, whichever word it was."""
     files[0].write_text(TEXT.replace(old, new), encoding="utf-8")
@@ -63,7 +74,9 @@ def test_a_comment_is_no_change(files: tuple[Path, Path, Path]) -> None:
         (2, 'F001 = { figure = "time" }', "cannot be read"),
     ],
 )
-def test_whatever_is_wrong_is_named(files: tuple[Path, Path, Path], which: int, text: str, message: str) -> None:
+def test_whatever_is_wrong_is_named(
+    files: tuple[Path, Path, Path], which: int, text: str, message: str
+) -> None:
     """Double and missing claims, hashes and thresholds are refused with a message of their own."""
     files[which].write_text(text, encoding="utf-8")
     with pytest.raises(ClaimsError, match=message):

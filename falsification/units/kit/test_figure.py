@@ -76,10 +76,19 @@ def test_a_figure_tells_itself() -> None:
 
 def test_the_json_has_the_keys_of_the_schema() -> None:
     """What goes into verdicts.json is name, value, unit, relation, threshold, samples."""
-    assert list(Figure.of("x", 1, unit="s").to_json()) == ["name", "value", "unit", "relation", "threshold", "samples"]
+    assert list(Figure.of("x", 1, unit="s").to_json()) == [
+        "name",
+        "value",
+        "unit",
+        "relation",
+        "threshold",
+        "samples",
+    ]
 
 
-@pytest.mark.parametrize(("value", "text"), [(3.0, "3 ms"), (0.00123, "0.00123 ms"), (123456.7, "123457 ms"), (9.4149, "9.415 ms")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(3.0, "3 ms"), (0.00123, "0.00123 ms"), (123456.7, "123457 ms"), (9.4149, "9.415 ms")]
+)
 def test_quantities_are_readable(value: float, text: str) -> None:
     """Four digits are enough for a person."""
     assert quantity(value, "ms") == text

@@ -11,7 +11,14 @@ from falsification.kit import needs
 from falsification.kit.needs import PROBES, Host
 from falsification.kit.suite import DEFAULT_SUITE, Suite
 
-BARE = Host(system="linux", machine="x86_64", uid=1000, which=lambda _: None, exists=lambda _: False, read=lambda _: "")
+BARE = Host(
+    system="linux",
+    machine="x86_64",
+    uid=1000,
+    which=lambda _: None,
+    exists=lambda _: False,
+    read=lambda _: "",
+)
 """A Linux with nothing on it."""
 
 
@@ -35,12 +42,18 @@ def test_a_bare_machine_has_little() -> None:
     [
         ("root", replace(BARE, uid=0)),
         ("macos", replace(BARE, system="darwin")),
-        ("cgroup", replace(BARE, read=lambda path: "cpu memory pids" if path.endswith("cgroup.controllers") else "")),
+        (
+            "cgroup",
+            replace(BARE, read=lambda path: "cpu memory pids" if path.endswith("cgroup.controllers") else ""),
+        ),
         ("cgroup", replace(BARE, exists=lambda path: path == "/sys/fs/cgroup/memory/cgroup.procs")),
         ("avx512", replace(BARE, read=lambda _: "flags : avx2 avx512f avx512bw")),
         ("systemd", replace(BARE, exists=lambda path: path == "/run/systemd/system")),
         ("docker", replace(BARE, connects=lambda path: path == "/var/run/docker.sock")),
-        ("docker", replace(BARE, uid=0, which=lambda name: f"/usr/sbin/{name}" if name == "dockerd" else None)),
+        (
+            "docker",
+            replace(BARE, uid=0, which=lambda name: f"/usr/sbin/{name}" if name == "dockerd" else None),
+        ),
         ("gpu", replace(BARE, exists=lambda path: path == "/dev/nvidiactl")),
         ("redis-server", replace(BARE, which=lambda name: f"/usr/bin/{name}")),
     ],

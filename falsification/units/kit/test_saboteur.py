@@ -26,7 +26,10 @@ def test_an_edit_fits_once_or_not_at_all(text: str, old: str) -> None:
             edit.apply(text)
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [("kill(9)", "kill(9)", "changes nothing"), ("kill(9)", "kill(", "is no Python")])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [("kill(9)", "kill(9)", "changes nothing"), ("kill(9)", "kill(", "is no Python")],
+)
 def test_a_useless_edit_is_broken(old: str, new: str, message: str) -> None:
     """A change that changes nothing, or makes no Python, is no defect."""
     with pytest.raises(SaboteurError, match=message):
@@ -56,7 +59,9 @@ def test_planting_in_a_missing_file_is_broken(tmp_path: Path) -> None:
 
 
 QUIET = Defect(breaks="nothing is killed", mutant=True, vacuous_is_caught="")
-LOUD = Defect(breaks="nothing starts", mutant=True, vacuous_is_caught="without a daemon there is nothing to kill")
+LOUD = Defect(
+    breaks="nothing starts", mutant=True, vacuous_is_caught="without a daemon there is nothing to kill"
+)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,11 @@ def test_until_returns_what_it_waited_for(make_trial: MakeTrial) -> None:
 
     async def body() -> tuple[object, object, object]:
         plain = await trial.until(lambda: next(looks), within=5, what="the third look", every=0)
-        return plain, await trial.until(ready, within=5, what="a coroutine function"), await trial.until(ready(), within=5, what="a coroutine")
+        return (
+            plain,
+            await trial.until(ready, within=5, what="a coroutine function"),
+            await trial.until(ready(), within=5, what="a coroutine"),
+        )
 
     assert asyncio.run(body()) == ("there", 7, 7)
 
@@ -30,7 +34,11 @@ def test_until_returns_what_it_waited_for(make_trial: MakeTrial) -> None:
 def test_until_in_vain(make_trial: MakeTrial, claimed: bool, kind: type[Exception]) -> None:
     """In vain breaks the attempt, or falsifies where the claim promised it."""
     with pytest.raises(kind, match=r"not within 0.01 s: the end of the world"):
-        asyncio.run(make_trial().until(lambda: False, within=0.01, what="the end of the world", claimed=claimed, every=0))
+        asyncio.run(
+            make_trial().until(
+                lambda: False, within=0.01, what="the end of the world", claimed=claimed, every=0
+            )
+        )
 
 
 def test_until_lets_the_condition_fail_by_itself(make_trial: MakeTrial) -> None:
