@@ -1,13 +1,12 @@
-"""The restart model: a pure function of (policy, history, exit, time) to a decision. No I/O, no clock, no state.
+"""The restart model: a pure function of policy, history, exit and clock to a decision. No I/O.
 
-delay(n) = min(initial_delay x multiplier^n, max_delay), spread by jitter; n counts the restarts since the last
-stable run. At most `max_retries` restarts happen within `window` seconds, under every policy; the next one is
-refused: "gave up".
+delay(n) = min(initial_delay x multiplier^n, max_delay), n the failures in a row since the last stable run; jitter spreads it, and the cap
+holds after the spread. At most `max_retries` restarts within `window`; the next one gives up.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -15,131 +14,93 @@ import msgspec
 from duende.config.model import RestartConfig, RestartPolicy
 from duende.states import ProcessExit
 
+UNLIMITED = 10_000
+"""`max_retries` from here on is no limit, and nothing is kept to count against it: a flapping daemon must not grow its manager."""
+LARGEST_STREAK = 1_000_000
+"""Counting further would change nothing: every delay has long reached its cap."""
+
 
 class RestartState(msgspec.Struct, frozen=True):
-    """What has to be remembered of a daemon between two exits; small enough to write into a journal."""
+    """What is remembered between decisions."""
 
     restarts: tuple[float, ...] = ()
-    """Monotonic seconds of the restarts inside the window, oldest first; at most `max_retries` of them."""
+    """Monotonic times of the restarts within the window, oldest first."""
     streak: int = 0
-    """Restarts since the last stable run: the exponent n of the next delay."""
+    """Restarts since the last stable run: the exponent of the backoff."""
     total: int = 0
-    """Restarts since the daemon was registered."""
+    """Restarts ever."""
 
 
 class Restart(msgspec.Struct, frozen=True):
-    """Start it again after *delay* seconds."""
+    """Start again after `delay` seconds."""
 
     delay: float
     state: RestartState
 
 
 class Stay(msgspec.Struct, frozen=True):
-    """Leave it ended; the *reason* is a sentence for people."""
+    """Leave it as it is."""
 
-    state: RestartState
     reason: str
+    state: RestartState
 
 
 class GiveUp(msgspec.Struct, frozen=True):
-    """Leave it Failed: the policy would start it again, the limit on restarts forbids it."""
+    """Too many restarts: leave it Failed."""
 
-    state: RestartState
     reason: str
+    state: RestartState
 
 
 Decision = Restart | Stay | GiveUp
 
-FRESH = RestartState()
-"""The state of a daemon that was never restarted, and of one an operator started by hand."""
+
+def wants_restart(policy: RestartPolicy, exit: ProcessExit | None, *, wanted_stop: bool, expected_signal: bool) -> bool:  # noqa: A002
+    """Whether *policy* starts the daemon again. *exit* None is a start that failed; *expected_signal*: somebody here sent the fatal signal.
+
+    `always` and `unless-stopped` differ only after a manager restart: the operator's stop is respected by both while the manager lives.
+    """
+    if wanted_stop or policy is RestartPolicy.NEVER:
+        return False
+    if policy is RestartPolicy.ON_FAILURE:
+        return exit is None or not (exit.ok or expected_signal)
+    return True
 
 
-def backoff(config: RestartConfig, streak: int) -> float:
-    """The delay in seconds after *streak* restarts without a stable run, before jitter: 0 to `max_delay`."""
+def delay_for(config: RestartConfig, streak: int, rng: Callable[[], float] | None = None) -> float:
+    """Seconds before the restart that follows *streak* earlier ones; *rng* gives numbers in [0, 1) for the jitter."""
     if config.initial_delay <= 0.0:
         return 0.0
-    try:
-        return min(config.initial_delay * config.multiplier**streak, config.max_delay)
-    except OverflowError:  # float power overflows loudly; whatever the true figure is, it is above the cap
-        return config.max_delay
-
-
-def is_failure(exit: ProcessExit, *, expected_signal: bool = False) -> bool:  # noqa: A002  (the noun of the vocabulary)
-    """Whether an exit counts as a failure: a code other than 0, or a signal that nobody here sent.
-
-    An exit nobody observed counts as one too: the daemon should be running and is not.
-    """
-    if exit.signal is not None:
-        return not expected_signal
-    return exit.code != 0
+    # Compared as logarithms, so that no power overflows.
+    if config.multiplier > 1.0 and math.log(config.initial_delay) + streak * math.log(config.multiplier) >= math.log(max(config.max_delay, 1e-9)):
+        delay = config.max_delay
+    else:
+        delay = min(config.initial_delay * config.multiplier**streak, config.max_delay)
+    if config.jitter and rng is not None:
+        delay *= 1.0 + config.jitter * (2.0 * rng() - 1.0)
+    return max(0.0, min(delay, config.max_delay))
 
 
 def decide(
     config: RestartConfig,
     state: RestartState,
     *,
-    exit: ProcessExit | None,  # noqa: A002  (the noun of the vocabulary)
+    exit: ProcessExit | None,  # noqa: A002
     ran_for: float,
     now: float,
-    wanted_stop: bool = False,
+    wanted_stop: bool,
     expected_signal: bool = False,
-    unhealthy: bool = False,
     rng: Callable[[], float] | None = None,
 ) -> Decision:
-    """Decide what follows an exit.
-
-    Args:
-        config: a validated restart configuration.
-        state: what the last decision returned, or `FRESH`.
-        exit: how the process ended; None when there never was one, or it did not become ready.
-        ran_for: seconds from ready to the exit; 0 for a failed start.
-        now: monotonic seconds.
-        wanted_stop: the operator asked for the stop. No policy restarts then.
-        expected_signal: the signal that ended it came from us.
-        unhealthy: we ended it because its health checks failed, which is a failure whatever the exit says.
-        rng: gives numbers in [0, 1) for jitter, such as `random.random`; None means the middle, no spread.
-    """
-    stable = exit is not None and ran_for >= config.stable_after
+    """What follows the end of a daemon that ran for *ran_for* seconds, or (*exit* None) a start that failed, at monotonic *now*."""
+    if not wants_restart(config.policy, exit, wanted_stop=wanted_stop, expected_signal=expected_signal):
+        return Stay("stopped on request" if wanted_stop else f"policy {config.policy.value}", state)
+    stable = ran_for >= config.stable_after
     streak = 0 if stable else state.streak
-    if stable and state.streak:
-        state = RestartState(state.restarts, 0, state.total)
-    if wanted_stop:
-        return Stay(state, "stopped on request")
-    policy = config.policy
-    if policy is RestartPolicy.NEVER:
-        return Stay(state, "restart policy is never")
-    failed = unhealthy or exit is None or is_failure(exit, expected_signal=expected_signal)
-    if policy is RestartPolicy.ON_FAILURE and not failed:
-        return Stay(state, f"{exit} is no failure")
-    recent = _inside_window(state.restarts, now, config.window)
-    if len(recent) >= config.max_retries:
-        return GiveUp(RestartState(recent, streak, state.total), _gave_up(len(recent), config.window))
-    delay = backoff(config, streak)
-    if config.jitter > 0.0 and rng is not None:
-        delay = min(delay * (1.0 - config.jitter + 2.0 * config.jitter * rng()), config.max_delay)
-    return Restart(delay, RestartState((*recent, now), streak + 1, state.total + 1))
-
-
-def failed_start(
-    config: RestartConfig,
-    state: RestartState,
-    *,
-    now: float,
-    wanted_stop: bool = False,
-    rng: Callable[[], float] | None = None,
-) -> Decision:
-    """Decide what follows a start that failed (spawn error, not ready in time): the rules of other failures."""
-    return decide(config, state, exit=None, ran_for=0.0, now=now, wanted_stop=wanted_stop, rng=rng)
-
-
-def _inside_window(restarts: tuple[float, ...], now: float, window: float) -> tuple[float, ...]:
-    if restarts and restarts[-1] > now:
-        # The clock of another boot, from a journal: those times mean nothing any more.
-        restarts = tuple(at for at in restarts if at <= now)
-    if not restarts or restarts[0] > now - window:
-        return restarts
-    return restarts[bisect_right(restarts, now - window) :]
-
-
-def _gave_up(count: int, window: float) -> str:
-    return f"gave up: {count} {'restart' if count == 1 else 'restarts'} in {window:g} s"
+    limited = config.max_retries < UNLIMITED
+    recent = () if not limited else tuple(moment for moment in state.restarts if moment > now - config.window)
+    if limited and len(recent) >= config.max_retries:
+        kept = RestartState(recent, streak, state.total)
+        return GiveUp(f"gave up: {len(recent)} restarts within {config.window:g} s", kept)
+    following = RestartState((*recent, now) if limited else (), min(streak + 1, LARGEST_STREAK), state.total + 1)
+    return Restart(delay_for(config, streak, rng), following)

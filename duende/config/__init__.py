@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from duende.config.check import normalise, validate
+from duende.config.load import Fleet, config_hash, decode_json, load, load_fleet, loads, read_env_file
 from duende.config.model import (
     DaemonConfig,
     HealthCheckConfig,
@@ -18,6 +20,7 @@ from duende.config.model import (
 
 __all__ = [
     "DaemonConfig",
+    "Fleet",
     "HealthCheckConfig",
     "LogDestination",
     "LoggingConfig",
@@ -28,4 +31,12 @@ __all__ = [
     "RestartConfig",
     "RestartPolicy",
     "SecurityConfig",
+    "config_hash",
+    "decode_json",
+    "load",
+    "load_fleet",
+    "loads",
+    "normalise",
+    "read_env_file",
+    "validate",
 ]

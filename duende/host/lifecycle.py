@@ -1,0 +1,254 @@
+"""The life of one daemon in this process: init -> ready -> run -> shutdown, each with what may go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal as signals
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+import msgspec
+
+from duende.config.check import normalise
+from duende.config.model import DaemonConfig
+from duende.daemon import Daemon, DaemonContext
+from duende.errors import AlreadyRunningError, ConfigError, DaemonIOError, DuendeError, InitError
+from duende.host import exitcodes
+from duende.host.notify import Notifier, watchdog_interval
+from duende.host.pidfile import PidFile
+from duende.signals import Signal
+from duende.states import ExitKind, ExitReason
+
+HANDLED = (Signal.TERM, Signal.INT, Signal.QUIT, Signal.HUP, Signal.USR1, Signal.USR2, Signal.CONT)
+"""Every signal a program can handle of those a daemon is told apart by; KILL and STOP cannot be."""
+CANCEL_GRACE = 1.0
+"""Seconds a cancelled `run` or `shutdown` gets to unwind before the process leaves without it."""
+BEAT = 0.5
+"""Seconds between two beats of the loop: a pause is known to within half of it, at the cost of two wake-ups a second."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How it ended."""
+
+    code: int
+    """The exit code (`duende.host.exitcodes`)."""
+    reason: ExitReason
+    message: str = ""
+
+
+class Host:
+    """Runs one daemon once."""
+
+    def __init__(
+        self, daemon: Daemon, config: DaemonConfig, *, pid_file: str | None = None, socket: str | None = None, config_source: str | None = None
+    ) -> None:
+        self.daemon = daemon
+        self.config = normalise(config)
+        self.notifier = Notifier.from_environment()
+        self.context = DaemonContext(self.config, self.notifier.send)
+        self._pid_file = PidFile(pid_file) if pid_file else None
+        self._socket = socket or os.environ.pop("DUENDE_SOCKET", None)
+        self._source = config_source
+        self._endpoint: object | None = None
+        self._reloading: asyncio.Task[None] | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self._installed: list[int] = []
+        self._last_beat = 0.0
+        self._deadline: float | None = None
+
+    @classmethod
+    def of(cls, daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **options: str | None) -> Host:
+        """A host for a class or an instance; without *config* one with the daemon's name."""
+        from duende.host.target import check_class
+
+        made = check_class(daemon)() if isinstance(daemon, type) else daemon
+        if not made.name:
+            made.name = config.name if config is not None else type(made).__name__.lower()
+        return cls(made, config or DaemonConfig(name=made.name, daemon="host:own"), **options)  # type: ignore[arg-type]
+
+    async def run(self) -> Outcome:
+        """Run to the end; never raises for what the daemon does."""
+        try:
+            if self._pid_file is not None:
+                self._pid_file.take()
+        except AlreadyRunningError as error:
+            return self._failed(exitcodes.ALREADY_RUNNING, error)
+        except DaemonIOError as error:
+            return self._failed(exitcodes.IO, error)
+        self._install_signals()
+        try:
+            return await self._live()
+        finally:
+            await self._leave()
+
+    async def _live(self) -> Outcome:
+        daemon, context = self.daemon, self.context
+        try:
+            if self.config.resources.lock_memory:
+                from duende.mlock import apply_memory_config
+
+                apply_memory_config(self.config.resources)
+        except DuendeError as error:
+            return self._failed(exitcodes.RESOURCE, error)
+        try:
+            await daemon.init(self.config)
+        except ConfigError as error:
+            return self._failed(exitcodes.CONFIG, error)
+        except Exception as error:  # noqa: BLE001  (whatever init raises means the same: the daemon never ran)
+            traceback.print_exc()
+            return self._failed(exitcodes.INIT, InitError(f"{daemon.name}: init failed: {type(error).__name__}: {error}"))
+        try:
+            await self._open_endpoint()
+        except DaemonIOError as error:
+            return self._failed(exitcodes.IO, error)
+        self._start_watchdog()
+        if not daemon.announces_ready:
+            self.notifier.send("READY=1")
+        outcome = await self._run()
+        self.notifier.send("STOPPING=1")
+        return await self._shut_down(outcome)
+
+    async def _run(self) -> Outcome:
+        """`run`, bounded by shutdown_timeout from the moment shutdown is asked for."""
+        work = asyncio.ensure_future(self.daemon.run(self.context))
+        asked = asyncio.ensure_future(self.context.wait_shutdown())
+        try:
+            await asyncio.wait((work, asked), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                self._deadline = time.monotonic() + self.config.shutdown_timeout
+                await asyncio.wait((work,), timeout=self.config.shutdown_timeout)
+            if not work.done():
+                work.cancel()
+                await asyncio.wait((work,), timeout=CANCEL_GRACE)
+                text = f"{self.daemon.name}: run() did not end within {self.config.shutdown_timeout:g} s of being asked"
+                return Outcome(exitcodes.SHUTDOWN_TIMEOUT, ExitReason.error(text), text)
+            reason = work.result() or ExitReason.graceful()
+        except asyncio.CancelledError:
+            if not work.cancelled():
+                work.cancel()
+                raise
+            return Outcome(exitcodes.RUN, ExitReason.error("run() was cancelled"), "run() was cancelled")
+        except Exception as error:  # noqa: BLE001  (it is the daemon's, it is shown, and the exit code tells)
+            traceback.print_exc()
+            text = f"{self.daemon.name}: run() raised {type(error).__name__}: {error}"
+            return Outcome(exitcodes.RUN, ExitReason.error(text), text)
+        finally:
+            asked.cancel()
+        if reason.kind is ExitKind.SIGNAL and reason.signal is not None:
+            return Outcome(exitcodes.SIGNAL_BASE + reason.signal.number(), reason, reason.detail)
+        return Outcome(exitcodes.OF_KIND.get(reason.kind, exitcodes.ERROR), reason, reason.detail)
+
+    async def _shut_down(self, outcome: Outcome) -> Outcome:
+        timeout = self.config.shutdown_timeout
+        left = timeout if self._deadline is None else max(0.05, self._deadline - time.monotonic())
+        work = asyncio.ensure_future(self.daemon.shutdown(left))
+        await asyncio.wait((work,), timeout=left)
+        if not work.done():
+            work.cancel()
+            await asyncio.wait((work,), timeout=CANCEL_GRACE)
+            text = f"{self.daemon.name}: shutdown() did not end within {timeout:g} s"
+            return Outcome(exitcodes.SHUTDOWN_TIMEOUT, outcome.reason, text)
+        error = None if work.cancelled() else work.exception()
+        if error is not None and outcome.code == exitcodes.OK:
+            traceback.print_exception(error)
+            return Outcome(exitcodes.SHUTDOWN, outcome.reason, f"{self.daemon.name}: shutdown() raised {type(error).__name__}: {error}")
+        return outcome
+
+    # -- signals -------------------------------------------------------------------------------------------------------------
+
+    def _install_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for signal in HANDLED:
+            number = signal.number()
+            try:
+                loop.add_signal_handler(number, self._on_signal, signal)
+            except (ValueError, RuntimeError):  # not the main thread: then signals are the caller's business
+                return
+            self._installed.append(number)
+
+    def _on_signal(self, signal: Signal) -> None:
+        if signal is Signal.CONT:
+            self._note_pause()
+        if signal is Signal.HUP:
+            self._begin_reload()
+        self.context.deliver(signal)
+
+    def _note_pause(self) -> None:
+        """Nobody tells a process how long it was stopped; the beat that should have come in the meantime does."""
+        gap = time.monotonic() - self._last_beat
+        if self._last_beat and gap > 2 * BEAT:
+            # It was stopped somewhere between two beats: half a beat is the unbiased guess.
+            self.daemon.metrics.record_pause(gap - BEAT / 2)
+            self._last_beat = time.monotonic()
+
+    # -- reload --------------------------------------------------------------------------------------------------------------
+
+    def _begin_reload(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.get_running_loop().create_task(self._reload())
+
+    async def _reload(self) -> None:
+        """Read the configuration again; a bad one changes nothing, and the daemon goes on."""
+        self.notifier.reloading()
+        try:
+            if self._source is not None:
+                from duende.config import load
+
+                fresh = load(self._source)
+                if fresh.name != self.config.name:
+                    raise ConfigError(f"name: cannot change from {self.config.name!r} to {fresh.name!r} while running", key="name")
+                self.config = self.context.config = fresh
+            await self.daemon.reload(self.config)
+        except Exception as error:  # noqa: BLE001  (a daemon that runs well must not end because a new file is wrong)
+            sys.stderr.write(f"duende: {self.config.name}: reload refused, the old configuration stays: {error}\n")
+            self.context.status(f"reload refused: {error}")
+        else:
+            self.context.status("reloaded")
+        self.notifier.send("READY=1")
+
+    # -- socket, watchdog, end -----------------------------------------------------------------------------------------------
+
+    async def _open_endpoint(self) -> None:
+        if self._socket:
+            from duende.host.endpoint import Endpoint
+
+            endpoint = Endpoint(self._socket, self.daemon, self.context, lambda: self.config)
+            await endpoint.open()
+            self._endpoint = endpoint
+
+    def _start_watchdog(self) -> None:
+        self._beat = asyncio.get_running_loop().create_task(self._beats(watchdog_interval()))
+
+    async def _beats(self, watchdog: float | None) -> None:
+        """Runs as long as the loop does, so WATCHDOG=1 means progress, and a gap means that the process stood still."""
+        next_dog = time.monotonic()
+        while True:
+            self._last_beat = now = time.monotonic()
+            if watchdog is not None and now >= next_dog:
+                self.notifier.send("WATCHDOG=1")
+                next_dog = now + watchdog
+            await asyncio.sleep(min(BEAT, watchdog) if watchdog is not None else BEAT)
+
+    async def _leave(self) -> None:
+        for task in (self._reloading, self._beat):
+            if task is not None:
+                task.cancel()
+        loop = asyncio.get_running_loop()
+        close: Callable[[], object] | None = getattr(self._endpoint, "close", None)
+        if close is not None:
+            close()
+        if self._pid_file is not None:
+            self._pid_file.release()
+        self.notifier.close()
+        for number in self._installed:
+            # A second TERM must not end the process between here and its exit code.
+            loop.remove_signal_handler(number)
+            signals.signal(number, signals.SIG_IGN if number != Signal.INT.number() else signals.default_int_handler)
+
+    def _failed(self, code: int, error: DuendeError) -> Outcome:
+        sys.stderr.write(f"duende: {error}\n")
+        self.context.status(str(error))
+        return Outcome(code, ExitReason.error(str(error)), str(error))
