@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -49,13 +51,13 @@ LARGEST_FILE = 4 * 1024 * 1024
 Fleet = list[tuple[str, "DaemonConfig | ConfigError"]]
 
 
-def load(path: str) -> DaemonConfig:
-    """The one daemon of the file at *path*.
+def load(path: str, *, name: str | None = None, daemon: str | None = None) -> DaemonConfig:
+    """The one daemon of the file at *path*; *name* and *daemon* are what to take where the file has none.
 
     Raises:
         ConfigError: the file cannot be read, or has mistakes (all of them in `problems`).
     """
-    found = load_fleet(path)
+    found = load_fleet(path, {"name": name, "daemon": daemon})
     if len(found) != 1:
         raise ConfigError(f"cannot use {path} as one daemon: it has {len(found)}", remedy="use `duende start` or `duende manager` for a fleet", source=path)
     config = found[0][1]
@@ -73,7 +75,7 @@ def loads(text: str, source: str = "<text>") -> DaemonConfig:
     return _decode(_parse(text, source), text, source, "")
 
 
-def load_fleet(path: str) -> Fleet:
+def load_fleet(path: str, given: Mapping[str, str | None] | None = None) -> Fleet:
     """The daemons of a file, or of every *.toml in a folder; a broken one takes the place of its configuration and harms no other.
 
     Raises:
@@ -95,6 +97,9 @@ def load_fleet(path: str) -> Fleet:
         if unknown:
             raise ConfigError(f"{path}: unknown key {unknown[0]!r} beside [[daemon]]", remedy="known: daemon, defaults", key=unknown[0], source=path)
         return _unique(_tables(data, text, path))
+    for key, value in (given or {}).items():
+        if value is not None and key not in data and not (key == "daemon" and "binary_path" in data):
+            data[key] = value
     try:
         return _unique(_expand(_decode(data, text, path, "")))
     except ConfigError as error:
@@ -108,14 +113,17 @@ def read_text(path: str) -> str:
         ConfigError: it cannot be read; the system's error number is named (ENOENT, ELOOP, ENAMETOOLONG, EACCES ...).
     """
     try:
-        with open(path, "rb") as file:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer that never comes.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
             raw = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None) or errno.EINVAL
         shown = path if len(path) <= 200 else f"{path[:80]}...{path[-20:]} ({len(path)} characters)"
         remedies = {errno.ENOENT: "check the path", errno.ELOOP: "a symbolic link leads to itself", errno.ENAMETOOLONG: "use a shorter path", errno.EACCES: "check its rights"}
         raise ConfigError(
-            f"cannot read {shown}: {os.strerror(number)} ({errno.errorcode.get(number, number)})", remedy=remedies.get(number, ""), source=path
+            f"cannot read {shown}: {getattr(error, 'strerror', None) or error} ({errno.errorcode.get(number, number)})", remedy=remedies.get(number, ""), source=path
         ) from error
     if len(raw) > LARGEST_FILE:
         raise ConfigError(f"cannot read {path}: it is larger than {LARGEST_FILE} bytes", source=path)
@@ -162,7 +170,7 @@ def config_hash(config: DaemonConfig) -> str:
     """16 hex digits that differ when the configuration does."""
     import hashlib
 
-    return hashlib.sha256(msgspec.json.encode(config)).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode(config, order="deterministic")).hexdigest()[:16]
 
 
 def _listing(path: str) -> list[str]:

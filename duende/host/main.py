@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from duende.errors import ConfigError, DuendeError
@@ -31,6 +32,9 @@ OPTIONS = frozenset(("--config", "--config-json", "--name", "--pid-file", "--soc
 
 def main(argv: list[str]) -> int:
     """Run the daemon that *argv* names; the exit code."""
+    from duende.host.lifecycle import hold_early_signals
+
+    hold_early_signals()
     if argv[:1] in (["-h"], ["--help"]):
         sys.stdout.write(USAGE)
         return exitcodes.OK
@@ -51,6 +55,9 @@ def run_target(target: str, config: DaemonConfig, options: dict[str, str]) -> in
     """Import *target* and run it; the exit code."""
     from duende.host.target import resolve
 
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` has it: the console script's own folder is of no use to anybody
     try:
         found = resolve(target)
     except DuendeError as error:
@@ -74,7 +81,7 @@ def run_daemon(daemon: Daemon | type[Daemon], config: DaemonConfig | None = None
     from duende.host.lifecycle import Host
 
     async def live() -> int:
-        return (await Host.of(daemon, config, **options).run()).code
+        return (await Host.of(daemon, config, owns_process=True, **options).run()).code
 
     try:
         return asyncio.run(live())
@@ -113,7 +120,7 @@ def _configuration(target: str, options: dict[str, str]) -> DaemonConfig:
     if "--config" in options:
         from duende.config.load import load
 
-        config = load(options["--config"])
+        config = load(options["--config"], name=options.get("--name"), daemon=target or None)
         if not target and config.daemon is None:
             raise ConfigError(f"{options['--config']}: daemon: is not set, and no TARGET was given", key="daemon")
         return config
