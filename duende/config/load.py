@@ -10,8 +10,6 @@ from typing import Any
 
 import msgspec
 
-from duende.config import check
-from duende.config.locate import line_of
 from duende.config.model import (
     DaemonConfig,
     HealthCheckConfig,
@@ -22,7 +20,6 @@ from duende.config.model import (
     RestartConfig,
     SecurityConfig,
 )
-from duende.config.units import parse_duration, parse_size
 from duende.errors import ConfigError
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -49,6 +46,7 @@ SIZES = frozenset(
 LARGEST_FILE = 4 * 1024 * 1024
 
 Fleet = list[tuple[str, "DaemonConfig | ConfigError"]]
+Problem = tuple[str, str]
 
 
 def load(path: str, *, name: str | None = None, daemon: str | None = None) -> DaemonConfig:
@@ -231,6 +229,8 @@ def _unique(fleet: Fleet) -> Fleet:
 
 
 def _decode(data: dict[str, Any], text: str, source: str, prefix: str) -> DaemonConfig:
+    from duende.config import check
+
     data = dict(data)
     if isinstance(data.get("restart"), str):
         data["restart"] = {"policy": data["restart"]}
@@ -246,6 +246,8 @@ def _decode(data: dict[str, Any], text: str, source: str, prefix: str) -> Daemon
     if config is not None:
         mistakes = check.problems(config)
     if mistakes or config is None:
+        from duende.config.locate import line_of
+
         lines = tuple(f"{source}:{line_of(text, key, prefix)}: {key}: {problem}" for key, problem in mistakes)
         head = lines[0] if len(lines) == 1 else f"{source}: {len(lines)} mistakes, the first: {lines[0]}"
         raise ConfigError(head, problems=lines, key=mistakes[0][0], source=source)
@@ -257,7 +259,7 @@ def _quoted(message: str) -> str:
     return parts[1] if len(parts) > 2 else ""
 
 
-def _unknown_keys(data: dict[str, Any]) -> list[check.Problem]:
+def _unknown_keys(data: dict[str, Any]) -> list[Problem]:
     found = _unknown_in(data, DaemonConfig, "")
     for section, model in SECTIONS.items():
         table = data.get(section)
@@ -266,7 +268,7 @@ def _unknown_keys(data: dict[str, Any]) -> list[check.Problem]:
     return found
 
 
-def _unknown_in(table: dict[str, Any], model: type[msgspec.Struct], prefix: str) -> list[check.Problem]:
+def _unknown_in(table: dict[str, Any], model: type[msgspec.Struct], prefix: str) -> list[Problem]:
     known = model.__struct_fields__
     found = []
     for key in table:
@@ -284,8 +286,10 @@ def _unknown_in(table: dict[str, Any], model: type[msgspec.Struct], prefix: str)
     return found
 
 
-def _units(data: dict[str, Any]) -> list[check.Problem]:
-    found: list[check.Problem] = []
+def _units(data: dict[str, Any]) -> list[Problem]:
+    from duende.config.units import parse_duration, parse_size
+
+    found: list[Problem] = []
     for keys, parse in ((DURATIONS, parse_duration), (SIZES, parse_size)):
         for key in sorted(keys):
             section, _, name = key.rpartition(".")

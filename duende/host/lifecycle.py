@@ -27,6 +27,13 @@ HANDLED = (Signal.TERM, Signal.INT, Signal.QUIT, Signal.HUP, Signal.USR1, Signal
 """Every signal a program can handle of those a daemon is told apart by; KILL and STOP cannot be."""
 EARLY = (signals.SIGHUP, signals.SIGUSR1, signals.SIGUSR2)
 """Signals that mean something to a running daemon and would end a starting one."""
+OF_KIND = {
+    ExitKind.GRACEFUL: exitcodes.OK,
+    ExitKind.ERROR: exitcodes.ERROR,
+    ExitKind.RESOURCE_EXHAUSTED: exitcodes.RESOURCE,
+    ExitKind.POLICY_VIOLATION: exitcodes.POLICY,
+}
+"""Exit code of what `run` returned, signals aside."""
 CANCEL_GRACE = 1.0
 """Seconds a cancelled `run` or `shutdown` gets to unwind before the process leaves without it."""
 BEAT = 0.5
@@ -159,7 +166,7 @@ class Host:
             return self._failed(exitcodes.RUN, f"{self.daemon.name}: run() raised {type(error).__name__}: {error}")
         if reason.kind is ExitKind.SIGNAL and reason.signal is not None:
             return Outcome(exitcodes.SIGNAL_BASE + reason.signal.number(), reason, reason.detail)
-        return Outcome(exitcodes.OF_KIND.get(reason.kind, exitcodes.ERROR), reason, reason.detail)
+        return Outcome(OF_KIND.get(reason.kind, exitcodes.ERROR), reason, reason.detail)
 
     async def _until_asked_and_late(self, work: asyncio.Future[Any]) -> bool:
         """Wait for *work*; True when it was still going `shutdown_timeout` after shutdown was asked for, and was cancelled."""
