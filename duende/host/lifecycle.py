@@ -90,6 +90,7 @@ class Host:
         self._beat: asyncio.Task[None] | None = None
         self._installed: dict[int, Any] = {}
         self._last_beat = 0.0
+        self._stood_still = 0.0
         self._deadline: float | None = None
 
     @classmethod
@@ -231,12 +232,16 @@ class Host:
         self.context.deliver(signal)
 
     def _note_pause(self) -> None:
-        """Nobody tells a process how long it was stopped; the beat that should have come in the meantime does."""
-        gap = time.monotonic() - self._last_beat
-        if self._last_beat and gap > 2 * BEAT:
+        """Nobody tells a process how long it was stopped; the beat that should have come in the meantime does.
+
+        The late beat may have been let in before this signal was.
+        """
+        now = time.monotonic()
+        gap = max(now - self._last_beat, self._stood_still) if self._last_beat else 0.0
+        self._last_beat, self._stood_still = now, 0.0
+        if gap > 2 * BEAT:
             # It was stopped somewhere between two beats: half a beat is the unbiased guess.
             self.daemon.metrics.record_pause(gap - BEAT / 2)
-            self._last_beat = time.monotonic()
 
     # -- reload --------------------------------------------------------------------------------------------------------------
 
@@ -281,7 +286,10 @@ class Host:
         """Runs as long as the loop does, so WATCHDOG=1 means progress, and a gap means that the process stood still."""
         next_dog = time.monotonic()
         while True:
-            self._last_beat = now = time.monotonic()
+            now = time.monotonic()
+            # Kept until the next beat: only CONT says whether it was a pause, a blocked loop is none.
+            self._stood_still = now - self._last_beat if self._last_beat else 0.0
+            self._last_beat = now
             if watchdog is not None and now >= next_dog:
                 self.notifier.send("WATCHDOG=1")
                 next_dog = now + watchdog

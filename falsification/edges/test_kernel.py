@@ -102,13 +102,13 @@ async def test_zombies_are_reaped(trial: Trial) -> None:
     warden = int(Path(f"/proc/{view.pid}/stat").read_text().rpartition(")")[2].split()[1])
     trial.check(_zombies(view.pid) >= unwaited, "the parent itself holds zombies while it lives")
     await manager.signal("breeder", Signal.KILL)
+    await trial.until(lambda: manager.status("breeder").last_exit, within=10, what="the exit of the main process is known", claimed=True)
     deadline = time.monotonic() + 5.0
     while _zombies(warden) and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
     waited = 5.0 - max(0.0, deadline - time.monotonic())
     trial.judge(float(_zombies(warden)))
     trial.figure("seconds until the last zombie was gone", waited, unit="s")
-    trial.check(manager.status("breeder").last_exit is not None, "the exit of the main process is known")
     trial.check(alive(warden), "the warden survived")
 
 

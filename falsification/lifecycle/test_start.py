@@ -120,7 +120,7 @@ async def test_second_start_is_refused(trial: Trial) -> None:
     pid_file = trial.tmp / "one.pid"
     argv = ["-m", "duende", "run", "fixtures.classes:Waiter", "--pid-file", str(pid_file)]
     first = await asyncio.create_subprocess_exec(sys.executable, *argv, cwd=ROOT)
-    trial.defer(first.kill)
+    trial.defer(lambda: first.kill() if first.returncode is None else None)
     await trial.until(lambda: pid_file.exists() and pid_file.read_text().strip() == str(first.pid), within=20, what="the first instance runs")
     second = await asyncio.create_subprocess_exec(sys.executable, *argv, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
     trial.reached("a second start was tried")

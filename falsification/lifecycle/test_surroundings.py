@@ -37,6 +37,7 @@ async def test_logs_reach_their_place(trial: Trial) -> None:
     manager.begin_many(["both"])
     await trial.until(lambda: manager.status("both").status.is_terminal, within=20, what="it ends")
     await manager.stop("both")
+    trial.attach("events", "\n".join(map(str, manager.events)))
     await trial.until(lambda: place.exists() and b"last words" in place.read_bytes(), within=2, what="the last words arrive", claimed=True)
     text = place.read_text()
     for stream in ("out", "err"):

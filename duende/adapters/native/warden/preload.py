@@ -30,6 +30,7 @@ def main(fd: int) -> None:
     from duende.kernel import prctl
 
     prctl.set_name("duende-preload")
+    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # its daemons are not the warden
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # midwives leave no zombie; their children go to the warden
     gc.collect()
