@@ -374,7 +374,9 @@ class DaemonManager:
     def _get(self, name: str) -> Supervisor:
         supervisor = self._daemons.get(name)
         if supervisor is None:
-            close = [known for known in self._daemons if known.startswith(name[:3])][:3]
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, self._daemons, n=3, cutoff=0.5)
             hint = f"did you mean {', '.join(close)}?" if close else "see `duende ps`"
             raise NotFoundError(f"there is no daemon {name!r}", remedy=hint)
         return supervisor

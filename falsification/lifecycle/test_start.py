@@ -8,7 +8,7 @@ import time
 
 from duende.adapters.native.adapter import NativeAdapter
 from duende.config.model import DaemonConfig
-from duende.errors import AlreadyRunningError
+from duende.errors import AlreadyRunningError, DuendeError
 from duende.host import exitcodes
 from duende.manager.health import ask_health
 from duende.states import Phase
@@ -115,6 +115,8 @@ async def test_second_start_is_refused(trial: Trial) -> None:
             trial.check(False, "the second start raises AlreadyRunningError")
         except AlreadyRunningError as error:
             trial.log(f"refused: {error}")
+        except DuendeError as error:
+            trial.check(False, f"it is refused because one runs, not: {error}")
         trial.reached("a second start was tried")
         trial.check(bearing(view.daemon_id, name) == [view.pid], "one instance runs, the first one")
     pid_file = trial.tmp / "one.pid"
