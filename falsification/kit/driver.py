@@ -114,10 +114,8 @@ async def _main(options: argparse.Namespace, seed: int) -> int:
         for stale in ("attempts", "saboteurs", "allure-results"):
             shutil.rmtree(out / stale, ignore_errors=True)
     ledger.save()
-    print(
-        f"seed {seed}, commit {ledger.tree.commit[:12]}{' with changes' if ledger.tree.dirty else ''}, results in {_short(out)}",
-        flush=True,
-    )
+    changes = " with changes" if ledger.tree.dirty else ""
+    print(f"seed {seed}, commit {ledger.tree.commit[:12]}{changes}, results in {_short(out)}", flush=True)
     if options.saboteurs:
         survivors = [name for name in ids if options.all or ledger.claim(name)["verdict"] == "survived"]
         with progress("saboteurs") as shown:
@@ -137,9 +135,9 @@ def _list(ids: Sequence[str], plan: Plan) -> None:
     for name in ids:
         if name in plan.attempts:
             each = plan.attempts[name]
-            print(
-                f"{name} {'alone' if each.alone else 'side by side':<12} {each.level:<9} {each.nodeid}  saboteurs: {', '.join(each.saboteurs) or 'none'}"
-            )
+            how = "alone" if each.alone else "side by side"
+            defects = ", ".join(each.saboteurs) or "none"
+            print(f"{name} {how:<12} {each.level:<9} {each.nodeid}  saboteurs: {defects}")
 
 
 def _summary(ledger: Ledger, ids: Sequence[str], shown: Progress) -> None:

@@ -1,4 +1,6 @@
-"""The falsify run: attempts that may run side by side first, those that measure time alone after them, each entered as it ends."""
+"""The falsify run: attempts that may run side by side first, those that measure time alone after them, each
+entered as it ends.
+"""
 
 from __future__ import annotations
 
