@@ -52,7 +52,7 @@ def options(session: nox.Session, known: dict[str, int], *, ids: str = "") -> li
     """Those of the words after `--` that this session knows: its options with their values, and ids like F007
     where *ids* is "F".
 
-    Several sessions of one command share these words: each leaves alone those of others; nobody's is an error.
+    Several sessions of one command share these words: each leaves alone those of others.
     """
     chosen: list[str] = []
     words = iter(session.posargs)
@@ -141,19 +141,10 @@ def report(session: nox.Session) -> None:
     """Write reports/out/report.html; with `-- --allure` also reports/out/allure, which needs npm."""
     session.run(harness(session), "-m", "reports.html")
     if "--allure" in session.posargs:
-        session.run(
-            "npm", "install", "--no-fund", "--no-audit", "--prefix", str(HERE / "reports"), external=True
-        )
         with session.chdir(HERE / "reports"):
+            session.run("npm", "install", "--no-fund", "--no-audit", "--no-package-lock")
             session.run(
-                "npx",
-                "--no-install",
-                "allure",
-                "generate",
-                "out/allure-results",
-                "-c",
-                "allurerc.mjs",
-                external=True,
+                "npx", "--no-install", "allure", "generate", "out/allure-results", "-c", "allurerc.mjs"
             )
 
 

@@ -1,4 +1,4 @@
-"""`python -m falsification.kit.lock`: write the hash of every claim. A person does, who means it; no run ever."""
+"""`python -m falsification.kit.lock`: write the hash of every claim. A person does; no run ever does."""
 
 from __future__ import annotations
 

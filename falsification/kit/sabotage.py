@@ -114,8 +114,6 @@ class SaboteurRun:
         records = self.out / "saboteurs" / name
         shutil.rmtree(records / attempt.claim, ignore_errors=True)
         arguments = [
-            "-p",
-            "no:xdist",
             "--run-seed",
             str(self.seed),
             "--records",
@@ -127,7 +125,7 @@ class SaboteurRun:
         with tempfile.TemporaryDirectory(prefix="df-", dir="/tmp", ignore_cleanup_errors=True) as folder:
             suite = self.suite
             if defect.edits:
-                os.chmod(folder, 0o755)
+                os.chmod(folder, 0o755)  # noqa: S103  (daemons of other users import the product from here)
                 tree = Path(folder) / "tree"
                 suite = suite.inside(saboteurs.plant(defect, self.suite.root, self.suite.copied, tree))
             log = records / attempt.claim / "pytest.log"

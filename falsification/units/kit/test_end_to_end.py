@@ -69,6 +69,7 @@ def test_every_verdict_occurs(ran: Ran) -> None:
         "F006": "unattempted",
         "F007": "unattempted",
         "F008": "broken",
+        "F009": "survived",
     }
 
 
@@ -129,8 +130,18 @@ def test_the_board_fits(ran: Ran) -> None:
 def test_progress_is_a_line_per_claim(ran: Ran) -> None:
     """Each finished attempt is told with its place, verdict and key figure against its threshold."""
     lines = [line for line in ran[1].stdout.splitlines() if line.startswith("[")]
-    assert len(lines) == 7
-    assert any(line.startswith("[7/7] F002 survived") and "(< 1000 ms)" in line for line in lines)
+    assert len(lines) == 8
+    assert any(line.startswith("[8/8] F002 survived") and "(< 1000 ms)" in line for line in lines)
+
+
+def test_a_retried_pass_is_flaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass after a failure is told as flaky, never as a plain survivor."""
+    monkeypatch.setenv("TOY_MARKER", str(tmp_path / "marker"))
+    done = command(tmp_path / "out", "F009", "--retry")
+    entry = claims(tmp_path / "out")["F009"]
+    assert (entry["verdict"], entry["flaky"]) == ("survived", True), done.stdout
+    assert "F009 flaky" in done.stdout
+    assert "F009 falsified" in done.stdout
 
 
 def changed(tmp_path: Path, file: str, old: str, new: str) -> Path:
