@@ -121,13 +121,13 @@ async def _main(options: argparse.Namespace, seed: int) -> int:
         with progress("saboteurs") as shown:
             sabotage = SaboteurRun(suite, plan, ledger, out, shown, seed=seed)
             await sabotage.run(survivors)
-            _summary(ledger, survivors, shown)
+        _summary(ledger, survivors, shown)
         return EXIT_BROKEN if sabotage.broken else EXIT_OK
     with progress("attempts") as shown:
         run = FalsifyRun(suite, plan, ledger, out, shown, seed=seed, jobs=max(1, options.jobs))
         await run.run(ids, retry=options.retry)
-        for text, style in board(ledger.data["claims"], claims):
-            shown.line(text, style)
+    for text, style in board(ledger.data["claims"], claims):
+        shown.line(text, style)
     return EXIT_BROKEN if run.lost else EXIT_OK
 
 
