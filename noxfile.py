@@ -1,7 +1,10 @@
-"""Sessions are verbs. `nox -s falsify report gate` runs several; what stands after `--` goes to each session that knows it."""
+"""Sessions are verbs. `nox -s falsify report gate` runs several; what stands after `--` goes to each session
+that knows it.
+"""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -19,22 +22,37 @@ COVERAGE_FLOOR = 90
 """Percent of branches and lines of duende/ the tests must reach. The one place for it."""
 
 
-HARNESS = str(HERE / ".nox" / "harness")
-"""One environment for all sessions that need the same packages."""
-
-
 def install(session: nox.Session, *groups: str) -> None:
-    """Install the library's own dependencies and the *groups*. The library itself is imported from the tree, so that a planted defect is."""
+    """Install the library's own dependencies and the *groups*.
+
+    The library itself is imported from the tree, so that a planted defect is.
+    """
     wanted = list(PROJECT["project"]["dependencies"])
     for group in groups:
         wanted += PROJECT["dependency-groups"][group]
     session.install(*wanted)
 
 
-def options(session: nox.Session, known: dict[str, int], *, ids: str = "") -> list[str]:
-    """Those of the words after `--` that this session knows: its options with their values, and ids like F007 where *ids* is "F".
+def harness(session: nox.Session) -> str:
+    """The interpreter of the environment that all harness sessions share; made when absent or when its
+    packages changed.
+    """
+    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["tests"]]
+    folder = HERE / ".nox" / "harness"
+    python, made_for = folder / "bin" / "python", folder / "made-for.json"
+    text = json.dumps([sys.version, wanted])
+    if not made_for.is_file() or made_for.read_text(encoding="utf-8") != text:
+        session.run(sys.executable, "-m", "venv", "--clear", str(folder))
+        session.run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted)
+        made_for.write_text(text, encoding="utf-8")
+    return str(python)
 
-    Several sessions of one command share these words, so each leaves alone what is another's; what is nobody's is an error.
+
+def options(session: nox.Session, known: dict[str, int], *, ids: str = "") -> list[str]:
+    """Those of the words after `--` that this session knows: its options with their values, and ids like F007
+    where *ids* is "F".
+
+    Several sessions of one command share these words: each leaves alone those of others.
     """
     chosen: list[str] = []
     words = iter(session.posargs)
@@ -68,13 +86,19 @@ GATE = {"--profile": 1}
 EVERY = {**FALSIFY, **SABOTEURS, **SCENARIOS, **GATE, "--allure": 0}
 
 
-@nox.session(venv_location=HARNESS)
+@nox.session
 def tests(session: nox.Session) -> None:
-    """Run the unit, property and repository tests, with branch coverage of duende/. Words after `--` go to pytest."""
+    """Run the unit, property and repository tests, with branch coverage of duende/.
+
+    Words after `--` go to pytest.
+    """
     install(session, "tests")
     # Child processes measure themselves too: site runs this line in every interpreter of this environment.
     hook = next(Path(session.virtualenv.location).glob("lib/python*/site-packages")) / "measure_children.pth"
-    hook.write_text("import coverage; coverage.process_startup()\n", encoding="ascii")
+    hook.write_text(
+        "import os; os.environ.get('COVERAGE_PROCESS_START') and __import__('coverage').process_startup()\n",
+        encoding="ascii",
+    )
     session.run("coverage", "erase")
     own = [word for word in session.posargs if word not in {"--lab", "--allure"}]
     env = {"COVERAGE_PROCESS_START": str(HERE / "pyproject.toml")}
@@ -86,50 +110,41 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lab(session: nox.Session) -> None:
-    """Install the programs that attempts and bench supervise (Debian, root; elsewhere it says so and goes on). Starts no service."""
+    """Install the programs that attempts and bench supervise (Debian, root; elsewhere it says so and goes
+    on). Starts no service.
+    """
     session.run(sys.executable, "-m", "falsification.kit.lab")
 
 
-@nox.session(venv_location=HARNESS)
+@nox.session(venv_backend="none")
 def falsify(session: nox.Session) -> None:
-    """Try to falsify the claims: `nox -s falsify -- F001 F007`, `-- --category A`, `-- --lab`. Verdicts go to reports/out."""
-    install(session, "tests")
-    session.run("python", "-m", "falsification", *options(session, FALSIFY, ids="F"))
+    """Try to falsify the claims: `nox -s falsify -- F001 F007`, `-- --category A`, `-- --lab`. Verdicts go to
+    reports/out.
+    """
+    session.run(harness(session), "-m", "falsification", *options(session, FALSIFY, ids="F"))
 
 
-@nox.session(venv_location=HARNESS)
+@nox.session(venv_backend="none")
 def saboteurs(session: nox.Session) -> None:
     """Run what survived under its planted defects: each must be noticed."""
-    install(session, "tests")
-    session.run("python", "-m", "falsification", "--saboteurs", *options(session, SABOTEURS, ids="F"))
+    session.run(harness(session), "-m", "falsification", "--saboteurs", *options(session, SABOTEURS, ids="F"))
 
 
-@nox.session(venv_location=HARNESS)
+@nox.session(venv_backend="none")
 def scenarios(session: nox.Session) -> None:
     """Run the scenarios: `nox -s scenarios -- S001 --seed 7`."""
-    install(session, "tests")
-    session.run("python", "-m", "scenarios", *options(session, SCENARIOS, positional="S"))
+    session.run(harness(session), "-m", "scenarios", *options(session, SCENARIOS, ids="S"))
 
 
-@nox.session(venv_location=HARNESS)
+@nox.session(venv_backend="none")
 def report(session: nox.Session) -> None:
-    """Write reports/out/report.html; with `-- --allure` also reports/out/allure.html, which needs npm."""
-    install(session, "tests")
-    session.run("python", "-m", "reports.html")
+    """Write reports/out/report.html; with `-- --allure` also reports/out/allure, which needs npm."""
+    session.run(harness(session), "-m", "reports.html")
     if "--allure" in session.posargs:
-        session.run(
-            "npm", "install", "--no-fund", "--no-audit", "--prefix", str(HERE / "reports"), external=True
-        )
         with session.chdir(HERE / "reports"):
+            session.run("npm", "install", "--no-fund", "--no-audit", "--no-package-lock")
             session.run(
-                "npx",
-                "--no-install",
-                "allure",
-                "generate",
-                "out/allure-results",
-                "-c",
-                "allurerc.mjs",
-                external=True,
+                "npx", "--no-install", "allure", "generate", "out/allure-results", "-c", "allurerc.mjs"
             )
 
 
@@ -163,17 +178,16 @@ def _existing(names: Iterable[str]) -> list[str]:
     return [
         name
         for name in names
-        if (HERE / name).is_dir() and any((HERE / name).rglob("*.py")) or (HERE / name).is_file()
+        if ((HERE / name).is_dir() and any((HERE / name).rglob("*.py"))) or (HERE / name).is_file()
     ]
 
 
 # Last, so that whatever runs in the same command has run: it ends nox with the gate's own code.
-@nox.session(venv_location=HARNESS)
+@nox.session(venv_backend="none")
 def gate(session: nox.Session) -> None:
     """Decide about a release: `nox -s gate -- --profile linux-native`. nox ends with the gate's exit code."""
-    install(session, "tests")
     done = subprocess.run(
-        [f"{session.bin}/python", "-m", "reports.gate", *options(session, GATE)], cwd=HERE, check=False
+        [harness(session), "-m", "reports.gate", *options(session, GATE)], cwd=HERE, check=False
     )
     if done.returncode:
         raise SystemExit(done.returncode)  # session.run would turn every failure into nox's own 1

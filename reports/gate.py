@@ -1,7 +1,10 @@
-"""The gate: decides about a release from verdicts.json and a profile. `python -m reports.gate [--profile NAME] [FILE]`.
+"""The gate: decides about a release from verdicts.json and a profile. `python -m reports.gate [--profile
+NAME] [FILE]`.
 
-Exit codes: 0 pass; 1 a needed claim is falsified or flaky; 2 a needed claim is unattempted, vacuous, broken or its evidence too
-weak; 3 a needed claim is toothless; 4 the verdicts are malformed or about other sources. The first that applies, in the order
+Exit codes: 0 pass; 1 a needed claim is falsified or flaky; 2 a needed claim is unattempted, vacuous, broken
+or its evidence too
+weak; 3 a needed claim is toothless; 4 the verdicts are malformed or about other sources. The first that
+applies, in the order
 4, 1, 2, 3.
 """
 
@@ -25,6 +28,8 @@ from reports import profile as profiles
 from reports import verdicts
 
 DEFAULT_PROFILE = "linux-native"
+ANEW = "run `nox -s falsify saboteurs` on these"
+OUTSIDE = "which this profile does not ask about"
 
 
 class Code(enum.IntEnum):
@@ -73,7 +78,7 @@ class Decision:
 
     @property
     def code(self) -> Code:
-        """The exit code: malformed first, as nothing else can then be said, and otherwise the worst finding."""
+        """The exit code: malformed first, as nothing else can then be said, then the worst."""
         found = {each.code for each in self.objections}
         return next(
             (
@@ -86,7 +91,10 @@ class Decision:
 
 
 def decide(data: Mapping[str, Any], profile: profiles.Profile, tree: Tree | None) -> Decision:
-    """Decide by verdicts that were checked already. *tree* is the state of the sources at hand; None where it does not matter."""
+    """Decide by verdicts that were checked already.
+
+    *tree* is the state of the sources at hand; None where it does not matter.
+    """
     objections: list[Objection] = []
     if tree is not None:
         objections += _other_sources(data, tree)
@@ -105,12 +113,14 @@ def decide(data: Mapping[str, Any], profile: profiles.Profile, tree: Tree | None
 
 def _other_sources(data: Mapping[str, Any], tree: Tree) -> list[Objection]:
     if data["commit"] == "unknown" or data["commit"] != tree.commit:
-        why = f"the verdicts are about commit {data['commit'][:12]}, the sources at hand are {tree.commit[:12]}; run `nox -s falsify`"
-        return [Objection(id="", code=Code.MALFORMED, why=why)]
+        why = (
+            f"the verdicts are about commit {data['commit'][:12]}, the sources at hand are {tree.commit[:12]}"
+        )
+        return [Objection(id="", code=Code.MALFORMED, why=f"{why}; {ANEW}")]
     if data["dirty"] != tree.dirty:
         was, now = ("changed", "unchanged") if data["dirty"] else ("unchanged", "changed")
-        why = f"the verdicts are about {was} sources of commit {tree.commit[:12]}, those at hand are {now}; run `nox -s falsify`"
-        return [Objection(id="", code=Code.MALFORMED, why=why)]
+        why = f"the verdicts are about {was} sources of commit {tree.commit[:12]}, those at hand are {now}"
+        return [Objection(id="", code=Code.MALFORMED, why=f"{why}; {ANEW}")]
     return []
 
 
@@ -133,7 +143,8 @@ def _judge_claim(entry: Mapping[str, Any], needed: Level) -> list[Objection]:
     for figure in entry["figures"]:
         if not holds(figure["value"], figure["relation"], figure["threshold"]):
             bound = f"{figure['relation']} {quantity(figure['threshold'], figure['unit'])}"
-            why = f"its figure {figure['name']} is {quantity(figure['value'], figure['unit'])}, not {bound}, whatever its verdict says"
+            value = quantity(figure["value"], figure["unit"])
+            why = f"its figure {figure['name']} is {value}, not {bound}, whatever its verdict says"
             found.append(Objection(id=name, code=Code.FALSIFIED, why=why))
     level = Level(entry["level"])
     if not level.meets(needed):
@@ -180,21 +191,24 @@ def _notes(data: Mapping[str, Any], profile: profiles.Profile) -> list[str]:
         f"{name} withdrawn: {each.reason}; measured: {each.measured}"
         for name, each in profile.withdrawn.items()
     ]
-    for entry in data["claims"]:
-        if entry["id"] not in profile.needs and entry["verdict"] in {"falsified", "broken"}:
-            notes.append(
-                f"{entry['id']} is {entry['verdict']}, which this profile does not ask about: {entry['why']}"
-            )
-    for each in data["scenarios"]:
-        if each["id"] not in profile.scenarios and each["verdict"] in {"falsified", "broken"}:
-            notes.append(
-                f"{each['id']} on {each['adapter']} is {each['verdict']}, which this profile does not ask about: {each['why']}"
-            )
+    bad = {"falsified", "broken"}
+    notes += [
+        f"{entry['id']} is {entry['verdict']}, {OUTSIDE}: {entry['why']}"
+        for entry in data["claims"]
+        if entry["id"] not in profile.needs and entry["verdict"] in bad
+    ]
+    notes += [
+        f"{each['id']} on {each['adapter']} is {each['verdict']}, {OUTSIDE}: {each['why']}"
+        for each in data["scenarios"]
+        if each["id"] not in profile.scenarios and each["verdict"] in bad
+    ]
     return notes
 
 
 def judge_file(path: Path, name: str, *, tree: Tree | None = None) -> Decision:
-    """Decide about the verdicts in *path* by the profile *name*; whatever cannot be read is an objection, never a pass."""
+    """Decide about the verdicts in *path* by the profile *name*; whatever cannot be read is an objection,
+    never a pass.
+    """
     try:
         suite = Suite.read(DEFAULT_SUITE)
         claims = suite.claims()
@@ -207,9 +221,8 @@ def judge_file(path: Path, name: str, *, tree: Tree | None = None) -> Decision:
 
 def explain(decision: Decision) -> str:
     """The decision in words, in 100 columns."""
-    lines = [
-        f"gate {decision.profile}: {'PASS' if decision.code is Code.PASS else 'FAIL'} ({int(decision.code)}: {MEANINGS[decision.code]})"
-    ]
+    outcome = "PASS" if decision.code is Code.PASS else "FAIL"
+    lines = [f"gate {decision.profile}: {outcome} ({int(decision.code)}: {MEANINGS[decision.code]})"]
     failing = {each.id for each in decision.objections if each.id}
     if decision.needed:
         lines.append(f"{decision.needed - len(failing)} of {decision.needed} needed claims without objection")
@@ -223,7 +236,7 @@ def explain(decision: Decision) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse ends with 2 for a wrong option, which is a finding of the gate's; a wrong option is malformed."""
+    """argparse ends with 2 for a wrong option, which is a finding here; ours is malformed."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end with MALFORMED."""

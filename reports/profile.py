@@ -1,4 +1,4 @@
-"""Profiles: which claims a release on a platform needs, at which level, and which were withdrawn in the open."""
+"""Profiles: which claims a release on a platform needs, at which level, and which were withdrawn."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def load(name: str, claims: Mapping[str, Claim]) -> Profile:
     """Read the profile *name*.
 
     Raises:
-        ProfileError: it is absent, malformed, asks for unknown claims, or withdraws without reason and figure.
+        ProfileError: it is absent, malformed, asks for unknown claims, or withdraws without reason and
+        figure.
     """
     path = FOLDER / f"{name}.toml"
     try:

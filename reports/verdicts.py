@@ -1,4 +1,6 @@
-"""Reading verdicts.json: against its schema, against the claims, and in itself. What does not fit is malformed, never a pass."""
+"""Reading verdicts.json: against its schema, against the claims, and in itself. What does not fit is
+malformed, never a pass.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,7 @@ def _against_claims(entries: list[dict[str, Any]], claims: Mapping[str, Claim]) 
         for figure in entry["figures"]:
             if (figure["relation"] is None) != (figure["threshold"] is None):
                 problems.append(
-                    f"{entry['id']}: figure {figure['name']!r} has a relation without a threshold or the reverse"
+                    f"{entry['id']}: figure {figure['name']!r} has only one of relation and threshold"
                 )
     return problems
 

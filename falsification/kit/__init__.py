@@ -1,4 +1,7 @@
-"""The kit: claims, attempts, trials, verdicts, saboteurs. What an author of attempts needs is re-exported here."""
+"""The kit: claims, attempts, trials, verdicts, saboteurs.
+
+What an author of attempts needs is re-exported here.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def label(trial: Trial, record: Record) -> None:
-    """Tell Allure which claim this was, its category and level, and hand over figures, log and attachments."""
+    """Tell Allure the claim, its category and level, and hand over figures, log and attachments."""
     try:
         import allure
     except ImportError:

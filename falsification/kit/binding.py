@@ -1,4 +1,6 @@
-"""Every claim is bound exactly once: to an attempt, or to a reason why there is none yet. Otherwise nothing starts."""
+"""Every claim is bound exactly once: to an attempt, or to a reason why there is none yet. Otherwise nothing
+starts.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ def problems(
     unattempted: Mapping[str, str],
     saboteurs: Iterable[str] | None = None,
 ) -> list[str]:
-    """Everything wrong with the bindings, one sentence each. Without *saboteurs* their names are not looked at."""
+    """Everything wrong with the bindings, one sentence each.
+
+    Without *saboteurs* their names are not looked at.
+    """
     ids = set(claims)
     bound = list(attempts)
     known = None if saboteurs is None else set(saboteurs)

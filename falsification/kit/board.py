@@ -1,4 +1,6 @@
-"""What a person sees in the terminal: a line for each finished claim, and the board of all of them in 80 columns."""
+"""What a person sees in the terminal: a line for each finished claim, and the board of all of them in 80
+columns.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def state(entry: Mapping[str, Any]) -> str:
 
 
 def key_figure(figures: Sequence[Mapping[str, Any]]) -> str:
-    """The figure that decides: the first that fails, else the first that is judged, else the first; empty without figures."""
+    """The figure that decides: the first that fails, else the first that is judged, else the first; empty
+    without figures.
+    """
     if not figures:
         return ""
     judged = [each for each in figures if each["relation"] is not None]
@@ -74,15 +78,8 @@ def board(entries: Iterable[Mapping[str, Any]], claims: Mapping[str, Claim]) -> 
         members = [entry for entry in known if claims[entry["id"]].category == category]
         lines.append((f"{category}  {CATEGORIES.get(category, '')}", "bold"))
         for start in range(0, len(members), PER_ROW):
-            lines.append(
-                (
-                    "   "
-                    + " ".join(
-                        f"{entry['id']} {SIGNS[state(entry)]}" for entry in members[start : start + PER_ROW]
-                    ),
-                    "",
-                )
-            )
+            cells = (f"{entry['id']} {SIGNS[state(entry)]}" for entry in members[start : start + PER_ROW])
+            lines.append((f"   {' '.join(cells)}", ""))
     lines.append(("", ""))
     counts = Counter(state(entry) for entry in known)
     lines.append(

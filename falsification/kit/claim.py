@@ -24,7 +24,9 @@ CATEGORIES = {
 
 
 class ClaimsError(Exception):
-    """The claims cannot be used: a text changed without its hash, an id twice, a threshold for nothing. Nothing is attempted."""
+    """The claims cannot be used: a text changed without its hash, an id twice, a threshold for nothing.
+    Nothing is attempted.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +92,12 @@ def load(claims: Path, lock: Path, thresholds: Path | None = None) -> dict[str, 
     """Read every claim, in order of id.
 
     Raises:
-        ClaimsError: the text of a claim does not match its hash, an id is missing from one file or double, or a threshold is malformed.
+        ClaimsError: the text of a claim does not match its hash, an id is missing from one file or double, or
+        a threshold is malformed.
     """
-    tables: list[dict[str, Any]] = _read(claims).get("claim", [])
-    hashes = _read(lock)
-    bounds = _read(thresholds) if thresholds else {}
+    tables: list[dict[str, Any]] = read_table(claims).get("claim", [])
+    hashes = read_table(lock)
+    bounds = read_table(thresholds) if thresholds else {}
     problems: list[str] = []
     found: dict[str, Claim] = {}
     for table in tables:
@@ -115,21 +118,6 @@ def load(claims: Path, lock: Path, thresholds: Path | None = None) -> dict[str, 
     if problems:
         raise ClaimsError("; ".join(problems))
     return dict(sorted(found.items()))
-
-
-def write_lock(claims: Path, lock: Path) -> None:
-    """Write the hash of every claim. Done once, by a person who means it; a run never does."""
-    lines = [
-        "# SHA-256 of each claim's canonical table. A claim's text and this file change together, by a person who means it,",
-        "",
-    ]
-    for table in _read(claims).get("claim", []):
-        lines += [f"[{table['id']}]", f'sha256 = "{digest(table)}"', ""]
-    lines[1:1] = [
-        "# with `python -m falsification.kit.claim`; a claim that does not match its hash stops every run.",
-        "",
-    ]
-    lock.write_text("\n".join(line for line in lines).replace("\n\n\n", "\n\n"), encoding="utf-8")
 
 
 def _claim(table: Mapping[str, Any], bound: Mapping[str, Any] | None) -> Claim:
@@ -160,13 +148,13 @@ def _threshold(bound: Mapping[str, Any]) -> Threshold:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> dict[str, Any]:
+    """Decode a TOML file.
+
+    Raises:
+        ClaimsError: it cannot be read.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ClaimsError(f"cannot read {path}: {error}") from error
-
-
-if __name__ == "__main__":
-    _HERE = Path(__file__).resolve().parents[1]
-    write_lock(_HERE / "claims.toml", _HERE / "claims.lock.toml")

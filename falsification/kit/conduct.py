@@ -20,7 +20,9 @@ from falsification.kit.trial import Trial
 from falsification.kit.verdict import Verdict
 
 CLEANUP_S = 20.0
-"""Seconds all cleanups of one attempt may take together: more than the longest stop deadline any attempt uses."""
+"""Seconds all cleanups of one attempt may take together: more than the longest stop deadline any attempt
+uses.
+"""
 HARD_GRACE_S = 5.0
 """Seconds after the attempt's deadline at which a blocked event loop is interrupted by a signal."""
 
@@ -43,7 +45,8 @@ def conduct(trial: Trial, body: Callable[[Trial], Any]) -> Record:
 def conclude(trial: Trial, *, to_the_end: bool) -> list[Finding]:
     """What the evidence of *trial* says, apart from exceptions.
 
-    An attempt that did not run *to_the_end* has no situations to miss; a figure that failed before counts all the same.
+    An attempt that did not run *to_the_end* has no situations to miss; a figure that failed before counts all
+    the same.
     """
     findings: list[Finding] = [(Verdict.FALSIFIED, failure) for failure in trial.failures]
     findings += [(Verdict.FALSIFIED, str(figure)) for figure in trial.figures if not figure.holds]
@@ -162,7 +165,9 @@ def _log_traceback(trial: Trial, error: BaseException) -> None:
 
 @contextmanager
 def _own_folders(trial: Trial) -> Iterator[None]:
-    """Give the product state and runtime folders of this attempt's own, so that neither runs nor mutants meet each other's processes."""
+    """Give the product state and runtime folders of this attempt's own, so that neither runs nor mutants meet
+    each other's processes.
+    """
     folders = {name: str(trial.tmp / short) for name, short in _FOLDERS.items()}
     before = {name: os.environ.get(name) for name in folders}
     for folder in folders.values():
@@ -183,7 +188,9 @@ _FOLDERS = {"XDG_RUNTIME_DIR": "r", "XDG_STATE_HOME": "s", "XDG_CONFIG_HOME": "c
 
 @contextmanager
 def _hard_deadline(seconds: float) -> Iterator[None]:
-    """Interrupt whatever runs after *seconds*, also a blocked event loop; the last resort behind the async deadline."""
+    """Interrupt whatever runs after *seconds*, also a blocked event loop; the last resort behind the async
+    deadline.
+    """
 
     def expired(_number: int, _frame: object) -> None:
         raise AttemptTimeout(f"the attempt was still running after {seconds:g} s and was interrupted")

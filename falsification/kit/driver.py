@@ -114,22 +114,20 @@ async def _main(options: argparse.Namespace, seed: int) -> int:
         for stale in ("attempts", "saboteurs", "allure-results"):
             shutil.rmtree(out / stale, ignore_errors=True)
     ledger.save()
-    print(
-        f"seed {seed}, commit {ledger.tree.commit[:12]}{' with changes' if ledger.tree.dirty else ''}, results in {_short(out)}",
-        flush=True,
-    )
+    changes = " with changes" if ledger.tree.dirty else ""
+    print(f"seed {seed}, commit {ledger.tree.commit[:12]}{changes}, results in {_short(out)}", flush=True)
     if options.saboteurs:
         survivors = [name for name in ids if options.all or ledger.claim(name)["verdict"] == "survived"]
         with progress("saboteurs") as shown:
             sabotage = SaboteurRun(suite, plan, ledger, out, shown, seed=seed)
             await sabotage.run(survivors)
-            _summary(ledger, survivors, shown)
+        _summary(ledger, survivors, shown)
         return EXIT_BROKEN if sabotage.broken else EXIT_OK
     with progress("attempts") as shown:
         run = FalsifyRun(suite, plan, ledger, out, shown, seed=seed, jobs=max(1, options.jobs))
         await run.run(ids, retry=options.retry)
-        for text, style in board(ledger.data["claims"], claims):
-            shown.line(text, style)
+    for text, style in board(ledger.data["claims"], claims):
+        shown.line(text, style)
     return EXIT_BROKEN if run.lost else EXIT_OK
 
 
@@ -137,9 +135,9 @@ def _list(ids: Sequence[str], plan: Plan) -> None:
     for name in ids:
         if name in plan.attempts:
             each = plan.attempts[name]
-            print(
-                f"{name} {'alone' if each.alone else 'side by side':<12} {each.level:<9} {each.nodeid}  saboteurs: {', '.join(each.saboteurs) or 'none'}"
-            )
+            how = "alone" if each.alone else "side by side"
+            defects = ", ".join(each.saboteurs) or "none"
+            print(f"{name} {how:<12} {each.level:<9} {each.nodeid}  saboteurs: {defects}")
 
 
 def _summary(ledger: Ledger, ids: Sequence[str], shown: Progress) -> None:

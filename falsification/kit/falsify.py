@@ -1,4 +1,6 @@
-"""The falsify run: attempts that may run side by side first, those that measure time alone after them, each entered as it ends."""
+"""The falsify run: attempts that may run side by side first, those that measure time alone after them, each
+entered as it ends.
+"""
 
 from __future__ import annotations
 
@@ -68,9 +70,9 @@ class FalsifyRun:
             (records / each.claim / "record.json").unlink(missing_ok=True)
         arguments = ["--run-seed", str(self.seed), "--records", str(records)]
         if find_spec("allure_pytest") is not None:
-            arguments += ["--alluredir", str(self.out / "allure-results")]
+            arguments += ["-p", "allure_pytest.plugin", "--alluredir", str(self.out / "allure-results")]
         side_by_side = jobs > 1 and len(group) > 1 and find_spec("xdist") is not None
-        arguments += ["-n", str(min(jobs, len(group)))] if side_by_side else ["-p", "no:xdist"]
+        arguments += ["-p", "xdist.plugin", "-n", str(min(jobs, len(group)))] if side_by_side else []
         finished = await run_pytest(
             self.suite,
             [*arguments, *(each.nodeid for each in group)],

@@ -19,11 +19,14 @@ RELATIONS: dict[str, Callable[[float, float], bool]] = {
 
 
 class FigureError(Exception):
-    """A figure cannot be formed: no samples, not a number, an unknown statistic. The attempt is broken, not the claim."""
+    """A figure cannot be formed: no samples, not a number, an unknown statistic. The attempt is broken, not
+    the claim.
+    """
 
 
 def percentile(samples: Sequence[float], rank: float) -> float:
-    """The *rank*-th percentile (0-100) by nearest rank: always a sample that was really measured, never an interpolation.
+    """The *rank*-th percentile (0-100) by nearest rank: always a sample that was really measured, never an
+    interpolation.
 
     Raises:
         FigureError: there are no samples.
@@ -88,7 +91,8 @@ class Figure:
         """Reduce *samples* by *statistic*.
 
         Raises:
-            FigureError: no samples, a sample that is not finite, an unknown relation or statistic, or a relation without threshold.
+            FigureError: no samples, a sample that is not finite, an unknown relation or statistic, or a
+            relation without threshold.
         """
         kept = (
             (float(samples),)
@@ -122,7 +126,7 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        """Whether the value stands in its relation to the threshold; a figure without threshold always does."""
+        """Whether the value is as claimed; a figure without threshold always is."""
         return holds(self.value, self.relation, self.threshold)
 
     @property

@@ -1,4 +1,6 @@
-"""The machine's fingerprint: what a reader must know to compare figures, and nothing that identifies a person or a host."""
+"""The machine's fingerprint: what a reader must know to compare figures, and nothing that identifies a person
+or a host.
+"""
 
 from __future__ import annotations
 

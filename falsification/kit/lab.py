@@ -1,4 +1,7 @@
-"""The lab: install, from Debian's packages, the programs nobody here wrote that the attempts supervise. Starts no service."""
+"""The lab: install, from Debian's packages, the programs nobody here wrote that the attempts supervise.
+
+Starts no service.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,18 @@ from pathlib import Path
 PACKAGES = ("redis-server", "nginx", "postgresql", "runit", "s6", "gcc", "libc6-dev")
 """Programs to supervise, peers of the bench, and the compiler of the tiny static daemon."""
 POLICY = Path("/usr/sbin/policy-rc.d")
-"""Asked by Debian's maintainer scripts before starting a service; exit code 101 forbids it (invoke-rc.d(8))."""
+"""Asked by Debian's maintainer scripts before starting a service; exit code 101 forbids it (invoke-rc.d(8)).
+"""
 CLUSTER_CONFIG = Path("/etc/postgresql-common/createcluster.conf")
 """`create_main_cluster = false` keeps the package from creating and starting a database of its own."""
 APT_DEADLINE_S = 900.0
 
 
 def install() -> bool:
-    """Install what is missing, as root on a Debian with apt. Otherwise, or when apt fails, says so and goes on: returns False."""
+    """Install what is missing, as root on a Debian with apt.
+
+    Otherwise, or when apt fails, says so and goes on: returns False.
+    """
     absent = _absent(PACKAGES)
     if not absent:
         print(f"lab: {', '.join(PACKAGES)} are installed")
@@ -64,15 +71,14 @@ def _apt(*arguments: str) -> bool:
         print(f"lab: apt-get did not end within {APT_DEADLINE_S:g} s; going on without")
         return False
     if done.returncode != 0:
-        print(
-            f"lab: apt-get {arguments[0]} failed with {done.returncode}; going on without\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
-        )
+        told = f"{done.stdout[-1500:]}{done.stderr[-1500:]}"
+        print(f"lab: apt-get {arguments[0]} failed with {done.returncode}; going on without\n{told}")
     return done.returncode == 0
 
 
 @contextmanager
 def _no_services() -> Iterator[None]:
-    """Forbid the packages to start services, unless this machine has a policy of its own, which then stays."""
+    """Forbid packages to start services, unless this machine has a policy of its own, which stays."""
     if POLICY.exists():
         yield
         return
@@ -86,7 +92,9 @@ def _no_services() -> Iterator[None]:
 
 @contextmanager
 def _no_cluster() -> Iterator[None]:
-    """Keep the database package from creating a cluster, unless this machine has settings of its own, which then stay."""
+    """Keep the database package from creating a cluster, unless this machine has settings of its own, which
+    then stay.
+    """
     if CLUSTER_CONFIG.exists():
         yield
         return

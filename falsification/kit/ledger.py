@@ -1,6 +1,8 @@
-"""The ledger: reports/out/verdicts.json, in the schema of `reports/verdicts.schema.json`, updated claim by claim.
+"""The ledger: reports/out/verdicts.json, in the schema of `reports/verdicts.schema.json`, updated claim by
+claim.
 
-Results of one state of the sources on one machine are merged: a run of a few claims updates those. As soon as commit, dirtiness
+Results of one state of the sources on one machine are merged: a run of a few claims updates those. As soon as
+commit, dirtiness
 or machine differ, the file starts anew: verdicts about other sources say nothing about these.
 """
 
@@ -91,7 +93,8 @@ class Ledger:
         seed: int,
         unattempted: Mapping[str, str] | None = None,
     ) -> Ledger:
-        """Open *path* if it is about this state of the sources, else start anew; every claim has an entry from the start.
+        """Open *path* if it is about this state of the sources, else start anew; every claim has an entry
+        from the start.
 
         *unattempted* gives the reason of claims that have no attempt.
         """
@@ -141,7 +144,9 @@ class Ledger:
     def put(
         self, name: str, record: Mapping[str, Any], *, saboteurs: Iterable[str], flaky: bool = False
     ) -> None:
-        """Enter the *record* of an attempt; each declared saboteur has an entry from then on, uncaught until it is run."""
+        """Enter the *record* of an attempt; each declared saboteur has an entry from then on, uncaught until
+        it is run.
+        """
         earlier = {each["name"]: each for each in self.claim(name)["saboteurs"]}
         declared = [
             earlier.get(each, {"name": each, "caught": False, "why": NOT_TRIED}) for each in saboteurs
@@ -165,7 +170,8 @@ class Ledger:
         self._update(name, saboteurs=sorted(entries, key=lambda each: str(each["name"])))
 
     def merge_scenarios(self, results: Iterable[Mapping[str, Any]]) -> None:
-        """Enter results of scenarios, each with the keys of SCENARIO_KEYS, replacing earlier ones of the same id and adapter.
+        """Enter results of scenarios, each with the keys of SCENARIO_KEYS, replacing earlier ones of the same
+        id and adapter.
 
         Raises:
             ValueError: a result lacks a key or has one too many.

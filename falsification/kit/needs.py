@@ -1,6 +1,7 @@
 """Needs: what an attempt requires of the machine, each a named probe that says what is missing.
 
-A probe is a function of a `Host`, the little it may look at, so it is tested on a machine that has none of these things.
+A probe is a function of a `Host`, the little it may look at, so it is tested on a machine that has none of
+these things.
 A need without a probe is missing: what nobody knows how to find must not pass for present.
 """
 
@@ -72,7 +73,10 @@ def need(name: str) -> Callable[[Probe], Probe]:
 
 
 def missing(names: Iterable[str], host: Host | None = None) -> list[str]:
-    """One sentence for each of *names* that this machine lacks, in order. A name that is no known need is taken as a program."""
+    """One sentence for each of *names* that this machine lacks, in order.
+
+    A name that is no known need is taken as a program.
+    """
     view = host or Host.this()
     return [why for name in names if (why := _why(name, view))]
 

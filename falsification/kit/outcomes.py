@@ -16,7 +16,9 @@ class Vacuous(Exception):  # noqa: N818
 
 
 class DeadlineExceeded(Exception):  # noqa: N818
-    """Something the attempt waited for, and the claim does not promise, did not come in time: the attempt is broken."""
+    """Something the attempt waited for, and the claim does not promise, did not come in time: the attempt is
+    broken.
+    """
 
 
 class AttemptTimeout(Exception):  # noqa: N818

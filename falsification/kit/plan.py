@@ -16,7 +16,7 @@ COLLECT_DEADLINE_S = 120.0
 
 
 class RefusedError(Exception):
-    """The suite does not start: an id without binding, a changed claim, an attempt that cannot be imported."""
+    """The suite does not start: an id without binding, a changed claim, an attempt that is no Python."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,8 @@ def select(
     categories: Iterable[str] = (),
     levels: Iterable[str] = (),
 ) -> list[str]:
-    """The ids a run is about: those named, of those categories, requiring those levels; without any of them, all.
+    """The ids a run is about: those named, of those categories, requiring those levels; without any of them,
+    all.
 
     Raises:
         ClaimsError: an id, a category or a level is unknown.

@@ -1,6 +1,7 @@
 """The pytest plugin: collects attempts, checks their bindings, runs each with a `Trial` and leaves a record.
 
-It is loaded by the driver (`python -m falsification`), which hands it a `--suite`; without one it only lends the `trial` fixture.
+It is loaded by the driver (`python -m falsification`), which hands it a `--suite`; without one it only lends
+the `trial` fixture.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from typing import Any
 
 import pytest
 
-from falsification.kit import authoring
-from falsification.kit import binding, saboteur
+from falsification.kit import authoring, binding, saboteur
 from falsification.kit.claim import ClaimsError
 from falsification.kit.conduct import conduct
 from falsification.kit.record import Record, write_atomically
@@ -56,19 +56,22 @@ def pytest_configure(config: pytest.Config) -> None:
     if found is None or not Path(found.origin or "/").is_relative_to(suite.root):
         # An installed copy would be tried instead of this tree, and a planted defect would never be seen.
         raise pytest.UsageError(
-            f"{suite.product} would be imported from {found.origin if found else 'nowhere'}, not from {suite.root}"
+            f"{suite.product} would be imported from {found.origin if found else 'nowhere'}, not {suite.root}"
         )
     config.stash[SUITE] = suite
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Check the bindings of everything collected; in a planning run also that no claim is left out, and write the plan."""
+    """Check the bindings of everything collected; in a planning run also that no claim is left out, and write
+    the plan.
+    """
     suite = config.stash[SUITE]
     found = [(item, bound) for item in items if (bound := authoring.of(getattr(item, "function", None)))]
     plan = config.getoption("plan")
     if not plan:
         return
-    # pytest collects what a module imports as well: one function in two modules is two items, and rightly refused as double.
+    # pytest collects what a module imports as well: one function in two modules is two items, and rightly
+    # refused as double.
     problems = [
         f"{item.nodeid} lies among the attempts without @attempt"
         for item in items
@@ -91,7 +94,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
-    """The trial of the attempt that asks for it, with a folder short enough for unix sockets (their paths end at 107 bytes).
+    """The trial of the attempt that asks for it, with a folder short enough for unix sockets (their paths end
+    at 107 bytes).
 
     Raises:
         UsageError: the test is no attempt, or is bound to an id that is no claim.
@@ -127,7 +131,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if authoring.of(pyfuncitem.function) is None:
         return None
     config = pyfuncitem.config
-    trial: Trial = pyfuncitem.funcargs["trial"]
+    trial = pyfuncitem.funcargs["trial"]
+    if not isinstance(trial, Trial):
+        raise pytest.UsageError(f"{pyfuncitem.nodeid}: an attempt takes one argument, `trial`")
     _tell(config, event="start", claim=trial.claim.id)
     planted = trial.saboteur and saboteur.load(config.stash[SUITE].saboteurs)[trial.saboteur]
     if planted:

@@ -74,7 +74,9 @@ class Record:
         }
 
     def write(self, folder: Path) -> None:
-        """Write log, attachments and, last and atomically, record.json into *folder*, replacing what an earlier run left there."""
+        """Write log, attachments and, last and atomically, record.json into *folder*, replacing what an
+        earlier run left there.
+        """
         files = folder / "files"
         files.mkdir(parents=True, exist_ok=True)
         for old in files.iterdir():
@@ -86,7 +88,9 @@ class Record:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write *text* to a neighbour of *path* and rename it into place: a reader sees the old or the new, never half."""
+    """Write *text* to a neighbour of *path* and rename it into place: a reader sees the old or the new, never
+    half.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     with fresh.open("w", encoding="utf-8") as stream:

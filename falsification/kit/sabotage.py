@@ -1,9 +1,12 @@
-"""The saboteur run: each attempt once under each of its planted defects, in a copy of the product that has the defect."""
+"""The saboteur run: each attempt once under each of its planted defects, in a copy of the product that has
+the defect.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -25,7 +28,10 @@ AT_ONCE = 2
 
 
 def judge(defect: Defect, record: dict[str, Any] | None) -> tuple[bool, str]:
-    """Whether the attempt noticed the defect, and why. Only a falsified claim counts, unless the saboteur declares otherwise."""
+    """Whether the attempt noticed the defect, and why.
+
+    Only a falsified claim counts, unless the saboteur declares otherwise.
+    """
     if record is None:
         return False, "the attempt left no record under it"
     verdict, why = record["verdict"], record["why"]
@@ -59,7 +65,9 @@ class SaboteurRun:
         self._running: list[str] = []
 
     async def run(self, ids: Sequence[str]) -> None:
-        """Run every saboteur of the attempts of *ids*: those of attempts that measure time one by one, the others two at a time."""
+        """Run every saboteur of the attempts of *ids*: those of attempts that measure time one by one, the
+        others two at a time.
+        """
         pairs = [
             (attempt, name)
             for claim in ids
@@ -106,8 +114,6 @@ class SaboteurRun:
         records = self.out / "saboteurs" / name
         shutil.rmtree(records / attempt.claim, ignore_errors=True)
         arguments = [
-            "-p",
-            "no:xdist",
             "--run-seed",
             str(self.seed),
             "--records",
@@ -119,10 +125,9 @@ class SaboteurRun:
         with tempfile.TemporaryDirectory(prefix="df-", dir="/tmp", ignore_cleanup_errors=True) as folder:
             suite = self.suite
             if defect.edits:
-                Path(folder).chmod(0o755)  # daemons of other users import the product from here
-                suite = suite.inside(
-                    saboteurs.plant(defect, self.suite.root, self.suite.copied, Path(folder) / "tree")
-                )
+                os.chmod(folder, 0o755)  # noqa: S103  (daemons of other users import the product from here)
+                tree = Path(folder) / "tree"
+                suite = suite.inside(saboteurs.plant(defect, self.suite.root, self.suite.copied, tree))
             log = records / attempt.claim / "pytest.log"
             await run_pytest(suite, arguments, log=log, deadline=attempt.timeout + SLACK_S)
         return judge(self.plan.saboteurs[name], _record(records / attempt.claim / "record.json"))

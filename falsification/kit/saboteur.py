@@ -1,7 +1,9 @@
 """Saboteurs: named defects planted in the product, under which an attempt must come out falsified.
 
-The first form is the **mutant**: a change of source text in a copy of the product. Every process started from that copy has the
-defect, however it is started, because the copy is what it imports. The second is the **patch**: a context manager that changes
+The first form is the **mutant**: a change of source text in a copy of the product. Every process started from
+that copy has the
+defect, however it is started, because the copy is what it imports. The second is the **patch**: a context
+manager that changes
 the product inside the attempt's own process only.
 """
 
@@ -24,7 +26,9 @@ REGISTRY: dict[str, Saboteur] = {}
 
 
 class SaboteurError(Exception):
-    """A saboteur cannot be planted: its text is not in the product exactly once, or it is double. The saboteur is broken."""
+    """A saboteur cannot be planted: its text is not in the product exactly once, or it is double. The
+    saboteur is broken.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +99,8 @@ def mutant(
     also: Iterable[Edit] = (),
     vacuous_is_caught: str = "",
 ) -> Saboteur:
-    """Register a change of source text: in *file*, *old* (there exactly once) becomes *new*; *also* changes further places.
+    """Register a change of source text: in *file*, *old* (there exactly once) becomes *new*; *also* changes
+    further places.
 
     Raises:
         SaboteurError: the name is taken.
@@ -135,7 +140,8 @@ def load(package: str) -> dict[str, Saboteur]:
 
 
 def plant(saboteur: Saboteur, root: Path, copied: Iterable[str], into: Path) -> Path:
-    """Copy the folders and files *copied* from *root* to the folder *into*, with the defect in them, and return *into*.
+    """Copy the folders and files *copied* from *root* to the folder *into*, with the defect in them, and
+    return *into*.
 
     Raises:
         SaboteurError: an edit does not fit; nothing may be concluded from running the copy.

@@ -1,4 +1,7 @@
-"""A suite: which product, which claims, which attempts. Ours is `falsification/suite.toml`; the kit's own test has a toy one."""
+"""A suite: which product, which claims, which attempts.
+
+Ours is `falsification/suite.toml`; the kit's own test has a toy one.
+"""
 
 from __future__ import annotations
 

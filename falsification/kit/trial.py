@@ -1,4 +1,4 @@
-"""The Trial: what an attempt is handed, to measure, to check, to guard against vacuity and to leave evidence."""
+"""The Trial: what an attempt is handed, to measure, check, guard against vacuity and leave evidence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 POLL_S = 0.005
-"""Seconds between two looks of `Trial.until`: short against every deadline of the claims, long against a look."""
+"""Seconds between two looks of `Trial.until`: short against every deadline of the claims, long against a
+look.
+"""
 
 
 @dataclass(kw_only=True)
@@ -69,7 +71,9 @@ class Trial:
     attempt: Attempt
     """The attempt's own description."""
     seed: int
-    """Seed of this attempt, derived from the run's seed and the claim's id; the same seed gives the same `rng`."""
+    """Seed of this attempt, derived from the run's seed and the claim's id; the same seed gives the same
+    `rng`.
+    """
     tmp: Path
     """An empty folder of its own, with a path short enough for unix sockets; removed afterwards."""
     saboteur: str = ""
@@ -93,7 +97,8 @@ class Trial:
     # Measuring
 
     def judge(self, samples: float | Sequence[float], *, name: str = "") -> Figure:
-        """Record the claim's own figure, judged by the claim's own threshold (thresholds.toml). Does not raise when it fails.
+        """Record the claim's own figure, judged by the claim's own threshold (thresholds.toml). Does not
+        raise when it fails.
 
         Raises:
             FigureError: the claim has no threshold, or the samples make no figure.
@@ -122,7 +127,8 @@ class Trial:
         threshold: float | None = None,
         statistic: str = "only",
     ) -> Figure:
-        """Record a figure. With *relation* and *threshold* it is judged at the end of the attempt; without, it is for the reader.
+        """Record a figure. With *relation* and *threshold* it is judged at the end of the attempt; without,
+        it is for the reader.
 
         Raises:
             FigureError: no samples, a sample that is not finite, an unknown relation or statistic.
@@ -153,7 +159,8 @@ class Trial:
 
     @contextmanager
     def claimed(self, sentence: str, *errors: type[Exception]) -> Generator[None]:
-        """The claim promises that this block works: any of *errors* (default: every Exception) raised in it falsifies.
+        """The claim promises that this block works: any of *errors* (default: every Exception) raised in it
+        falsifies.
 
         Raises:
             Falsified: the block raised one of *errors*.
@@ -162,12 +169,14 @@ class Trial:
             yield
         except (Falsified, Unattempted, Vacuous):
             raise
-        except errors or (Exception,) as error:
+        except Exception as error:
+            if errors and not isinstance(error, errors):
+                raise
             raise Falsified(f"does not hold: {sentence}: {type(error).__name__}: {error}") from error
 
     async def until(
         self,
-        condition: Callable[[], T | Awaitable[T]] | Awaitable[T],
+        condition: Callable[[], Awaitable[T]] | Callable[[], T] | Awaitable[T],
         *,
         within: float,
         what: str,
@@ -176,7 +185,8 @@ class Trial:
     ) -> T:
         """Wait at most *within* seconds (monotonic) until *condition* is true, and return its value.
 
-        *condition* is an awaitable, waited for once, or a function (plain or async), looked at every *every* seconds.
+        *condition* is an awaitable, waited for once, or a function (plain or async), looked at every *every*
+        seconds.
         Say *claimed* where the claim itself promises it in time.
 
         Raises:
@@ -203,11 +213,15 @@ class Trial:
     # Guards against vacuity
 
     def situation(self, what: str, *, at_least: int = 1) -> None:
-        """Declare a situation that must be reached, before trying to; unmet at the end, the verdict is vacuous."""
+        """Declare a situation that must be reached, before trying to; unmet at the end, the verdict is
+        vacuous.
+        """
         self.situations.setdefault(what, Situation(what=what, at_least=at_least))
 
     def reached(self, what: str, count: int | bool = 1, *, at_least: int = 1) -> None:
-        """Say that a situation was reached *count* more times (False or 0: it was not). Declares it where nobody did."""
+        """Say that a situation was reached *count* more times (False or 0: it was not). Declares it where
+        nobody did.
+        """
         self.situation(what, at_least=at_least)
         self.situations[what].count += int(count)
 
@@ -229,7 +243,10 @@ class Trial:
 
     @property
     def sabotaged(self) -> bool:
-        """Whether a defect is planted. For sizing the run only: an attempt that looks for its saboteur proves nothing."""
+        """Whether a defect is planted.
+
+        For sizing the run only: an attempt that looks for its saboteur proves nothing.
+        """
         return bool(self.saboteur)
 
     def rounds(self, normal: int, under_saboteur: int) -> int:

@@ -27,7 +27,8 @@ class Verdict(enum.Enum):
 
     @classmethod
     def worst(cls, verdicts: Iterable[Verdict]) -> Verdict:
-        """The worst of *verdicts*: a counterexample outweighs a broken attempt, which outweighs a vacuous one.
+        """The worst of *verdicts*: a counterexample outweighs a broken attempt, which outweighs a vacuous
+        one.
 
         Raises:
             ValueError: there is no verdict at all; nothing must not pass for SURVIVED.

@@ -14,7 +14,9 @@ SUITE = Suite.read(DEFAULT_SUITE)
 
 
 def _decorated() -> list[tuple[str, tuple[str, ...], str]]:
-    """Claim, saboteurs and place of every @attempt in the folders of attempts, read without importing anything."""
+    """Claim, saboteurs and place of every @attempt in the folders of attempts, read without importing
+    anything.
+    """
     found = []
     for folder in SUITE.attempt_paths():
         for path in sorted((ROOT / folder).rglob("*.py")):

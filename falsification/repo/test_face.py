@@ -9,9 +9,24 @@ import duende
 from falsification.repo.sources import PRODUCT
 
 NAMES = {
-    "Daemon", "DaemonConfig", "DaemonContext", "DaemonHandle", "DaemonId", "DaemonManager", "DaemonMetrics", "DaemonStatus",
-    "ExitReason", "HealthStatus", "Platform", "ResourceConfig", "RestartPolicy", "Signal", "detect_platform", "run", "select_adapter",
-}  # fmt: skip
+    "Daemon",
+    "DaemonConfig",
+    "DaemonContext",
+    "DaemonHandle",
+    "DaemonId",
+    "DaemonManager",
+    "DaemonMetrics",
+    "DaemonStatus",
+    "ExitReason",
+    "HealthStatus",
+    "Platform",
+    "ResourceConfig",
+    "RestartPolicy",
+    "Signal",
+    "detect_platform",
+    "run",
+    "select_adapter",
+}
 """The names of the design besides the error classes."""
 
 

@@ -14,7 +14,7 @@ EXITS = {
     "duende/examples/": "an example is a program",
     "duende/__main__.py": "python -m duende is the command",
     "duende/host/": "the process of a daemon ends with the code that tells what happened",
-    "duende/adapters/native/": "helper processes and forked children end here, before anything of the parent could run in them",
+    "duende/adapters/native/": "forked children and helper processes end here",
     "duende/kernel/": "a forked child that cannot exec ends at once",
     "duende/manager/": "the manager process ends with its documented exit codes",
 }
@@ -118,7 +118,7 @@ def _own(function: ast.AST) -> Iterator[ast.AST]:
 
 def _raised(node: ast.Raise) -> str:
     """What is raised, or empty for a re-raise and for NotImplementedError of an interface."""
-    if node.exc is None or isinstance(node.exc, ast.Name) and node.exc.id.islower():
+    if node.exc is None or (isinstance(node.exc, ast.Name) and node.exc.id.islower()):
         return ""
     text = ast.unparse(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
     return "" if text in {"NotImplementedError", "StopAsyncIteration", "StopIteration"} else text

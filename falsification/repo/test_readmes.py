@@ -25,7 +25,8 @@ def _named(document: Path) -> set[str]:
 def _exists(name: str, document: Path) -> bool:
     if name.startswith(("/", "~")) or any(name.startswith(generated) for generated in GENERATED):
         return True  # of the reader's machine, or made by a run
-    if "/" in name and name.split("/")[0] not in TOP and not (document.parent / name.split("/")[0]).exists():
+    first = name.split("/", maxsplit=1)[0]
+    if "/" in name and first not in TOP and not (document.parent / first).exists():
         return True  # not a path of this repository: a media type, a branch, a socket
     return (ROOT / name).exists() or (document.parent / name).exists()
 

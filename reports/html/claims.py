@@ -1,4 +1,7 @@
-"""The board: every claim as a tile that opens to its text, its figures, its saboteurs and its log. Pure, but for reading evidence."""
+"""The board: every claim as a tile that opens to its text, its figures, its saboteurs and its log.
+
+Pure, but for reading evidence.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The page around the board: what was tried where, the counts, the gates, the scenarios. Pure, but for its own style and script."""
+"""The page around the board: what was tried where, the counts, the gates, the scenarios. Pure, but for its
+own style and script.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +56,10 @@ def page(
 <div id="board">{board(entries, claims, evidence)}</div>
 {_scenarios(data["scenarios"])}
 </main>
-<footer><p>A claim survives when an attempt in earnest to falsify it failed, at the level of evidence it requires. A claim whose planted
-defects go unnoticed is toothless, and its survival means nothing. Pips show the evidence from logic to native, the ring the level
+<footer><p>A claim survives when an attempt in earnest to falsify it failed, at the level of evidence it
+requires. A claim whose planted
+defects go unnoticed is toothless, and its survival means nothing. Pips show the evidence from logic to
+native, the ring the level
 required; the triangle counts the saboteurs caught.</p></footer>
 <script>{script}</script>
 </body>

@@ -1,4 +1,6 @@
-"""Plots of a figure's samples against its threshold, as inline SVG: the kind follows from how many samples there are. Pure."""
+"""Plots of a figure's samples against its threshold, as inline SVG: the kind follows from how many samples
+there are. Pure.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LOG_FROM = 20.0
-"""How many times the largest must exceed the median before an axis turns logarithmic: below, a straight one is easier to read."""
+"""How many times the largest must exceed the median before an axis turns logarithmic: below, a straight one
+is easier to read.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,8 @@ def _decades(low: float, high: float) -> list[float]:
 def fit(
     samples: Sequence[float], threshold: float | None, start: float, end: float, *, zero: bool = False
 ) -> Axis:
-    """The axis that shows all *samples* and the *threshold*: logarithmic where they are far apart and all positive.
+    """The axis that shows all *samples* and the *threshold*: logarithmic where they are far apart and all
+    positive.
 
     *zero* makes a linear axis begin at 0 if all is positive.
     """

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from falsification.kit.claim import ClaimsError, load, write_lock
+from falsification.kit.claim import ClaimsError, load
+from falsification.kit.lock import write_lock
 
 TEXT = """
 [[claim]]
@@ -52,7 +53,7 @@ def test_claims_in_order_are_loaded(files: tuple[Path, Path, Path]) -> None:
 def test_a_changed_word_is_noticed(files: tuple[Path, Path, Path], old: str, new: str) -> None:
     """A claim whose text changed without its hash is refused, whichever word it was."""
     files[0].write_text(TEXT.replace(old, new), encoding="utf-8")
-    with pytest.raises(ClaimsError, match="F001: its text .* does not match its hash"):
+    with pytest.raises(ClaimsError, match=r"F001: its text .* does not match its hash"):
         load(*files)
 
 

@@ -167,7 +167,7 @@ def test_a_plain_attempt_beyond_its_time_is_broken(make_trial: MakeTrial) -> Non
 
 
 def test_a_failed_cleanup_breaks(make_trial: MakeTrial) -> None:
-    """An attempt that cannot tidy up may have left something that decides the next; the other cleanups run."""
+    """An attempt that cannot tidy up may have left something behind; its other cleanups run."""
     ran: list[int] = []
 
     def body(trial: Trial) -> None:

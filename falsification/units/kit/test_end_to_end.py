@@ -69,6 +69,7 @@ def test_every_verdict_occurs(ran: Ran) -> None:
         "F006": "unattempted",
         "F007": "unattempted",
         "F008": "broken",
+        "F009": "survived",
     }
 
 
@@ -90,7 +91,9 @@ def test_figures_keep_their_samples(ran: Ran) -> None:
 
 
 def test_saboteurs_are_caught_and_missed(ran: Ran) -> None:
-    """A defect in the copy reaches child processes; an unseen one is missed; one that does not fit, or crashes, catches nothing."""
+    """A defect in the copy reaches child processes; an unseen one is missed; one that does not fit, or
+    crashes, catches nothing.
+    """
     out, _, saboteurs = ran
     assert saboteurs.returncode == 1, "a saboteur that cannot be planted is the harness's fault"
     found = {each["name"]: each for each in claims(out)["F001"]["saboteurs"]}
@@ -127,8 +130,18 @@ def test_the_board_fits(ran: Ran) -> None:
 def test_progress_is_a_line_per_claim(ran: Ran) -> None:
     """Each finished attempt is told with its place, verdict and key figure against its threshold."""
     lines = [line for line in ran[1].stdout.splitlines() if line.startswith("[")]
-    assert len(lines) == 7
-    assert any(line.startswith("[7/7] F002 survived") and "(< 1000 ms)" in line for line in lines)
+    assert len(lines) == 8
+    assert any(line.startswith("[8/8] F002 survived") and "(< 1000 ms)" in line for line in lines)
+
+
+def test_a_retried_pass_is_flaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass after a failure is told as flaky, never as a plain survivor."""
+    monkeypatch.setenv("TOY_MARKER", str(tmp_path / "marker"))
+    done = command(tmp_path / "out", "F009", "--retry")
+    entry = claims(tmp_path / "out")["F009"]
+    assert (entry["verdict"], entry["flaky"]) == ("survived", True), done.stdout
+    assert "F009 flaky" in done.stdout
+    assert "F009 falsified" in done.stdout
 
 
 def changed(tmp_path: Path, file: str, old: str, new: str) -> Path:
@@ -149,9 +162,7 @@ def changed(tmp_path: Path, file: str, old: str, new: str) -> Path:
     ("file", "old", "new", "message"),
     [
         ("claims.toml", "Adding works", "Adding mostly works", "does not match its hash"),
-        ("unattempted.toml", 'F006 = "nobody knows how"', "", "F006 has neither an attempt nor a reason"),
         ("attempts_toy.py", '@attempt("F003"', '@attempt("F001"', "F001 has 2 attempts"),
-        ("attempts_toy.py", '"toy-is-rude"', '"toy-ghost"', "'toy-ghost', which nobody defined"),
         ("attempts_toy.py", "import asyncio", "import asyncio, nothing_of_this_name", "nothing_of_this_name"),
     ],
 )

@@ -30,7 +30,7 @@ def test_every_need_of_a_claim_has_a_probe() -> None:
 
 
 def test_a_bare_machine_has_little() -> None:
-    """On it only what comes with the kernel and the processor is present, and each other need says its name."""
+    """Only what comes with kernel and processor is present, and each other need says its name."""
     present = {name for name in PROBES if not needs.missing([name], BARE)}
     assert present == {"linux", "x86_64", "simd", "ptrace"}
     for name in set(PROBES) - present:

@@ -47,8 +47,11 @@ def test_until_lets_the_condition_fail_by_itself(make_trial: MakeTrial) -> None:
     async def refuses() -> bool:
         raise TimeoutError("of its own")
 
+    async def body() -> bool:
+        return await make_trial().until(refuses, within=60, what="x")
+
     with pytest.raises(TimeoutError, match="of its own"):
-        asyncio.run(make_trial().until(refuses, within=60, what="x"))
+        asyncio.run(body())
 
 
 def test_claimed_turns_errors_into_counterexamples(make_trial: MakeTrial) -> None:

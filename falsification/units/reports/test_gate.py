@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from falsification.kit.ledger import Tree, blank
@@ -84,7 +84,9 @@ def test_perfect_verdicts_pass() -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(CLAIMS)), st.sampled_from(sorted(SPOILED)), max_size=8))
 def test_one_spoiled_claim_is_enough(spoiled: dict[str, str]) -> None:
-    """Whatever is wrong with whichever needed claims, the gate fails with the right code and names each of them; others do not decide."""
+    """Whatever is wrong with whichever needed claims, the gate fails with the right code and names each of
+    them; others do not decide.
+    """
     data = perfect()
     for entry in data["claims"]:
         if entry["id"] in spoiled:
@@ -154,6 +156,7 @@ def test_a_missing_key_never_passes(key: str) -> None:
     assert _fails(data)
 
 
+@settings(max_examples=25)  # each validates 110 entries against the schema
 @given(st.sampled_from(NEEDED), st.sampled_from(ENTRY_KEYS))
 def test_a_missing_key_of_a_claim_never_passes(name: str, key: str) -> None:
     """Every key of a claim's entry is required."""
@@ -162,6 +165,7 @@ def test_a_missing_key_of_a_claim_never_passes(name: str, key: str) -> None:
     assert _fails(data)
 
 
+@settings(max_examples=25)  # each validates 110 entries against the schema
 @given(
     st.sampled_from(NEEDED),
     st.sampled_from(["id", "title", "requires", "verdict", "figures", "saboteurs"]),
@@ -177,6 +181,7 @@ def test_junk_in_a_claim_never_passes(name: str, key: str, junk: object) -> None
     assert _fails(data)
 
 
+@settings(max_examples=25)  # each validates 110 entries against the schema
 @given(st.sampled_from(sorted(CLAIMS)), st.booleans())
 def test_a_missing_or_double_claim_never_passes(name: str, double: bool) -> None:
     """All 110, each once."""
@@ -204,7 +209,7 @@ def test_an_absent_file_or_profile_is_malformed(tmp_path: Path) -> None:
 
 
 def test_a_wrong_option_is_not_a_finding() -> None:
-    """argparse would end with 2, which means something else here."""
+    """Argparse would end with 2, which means something else here."""
     with pytest.raises(SystemExit) as ended:
         gate.main(["--bogus"])
     assert ended.value.code == Code.MALFORMED

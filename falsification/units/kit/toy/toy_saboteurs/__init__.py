@@ -1,4 +1,6 @@
-"""Defects of the toy product: one that is caught in this process and its children, one by patch, one missed, one that fits nowhere."""
+"""Defects of the toy product: one that is caught in this process and its children, one by patch, one missed,
+one that fits nowhere.
+"""
 
 from __future__ import annotations
 
