@@ -183,7 +183,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, and what int() says of a number of thousands of digits
         raise ConfigError(f"{source}: not TOML: {error}", remedy="see https://toml.io for the syntax", source=source) from error
     except RecursionError as error:
         raise ConfigError(f"{source}: nested too deeply", source=source) from error

@@ -1,0 +1,1 @@
+"""Fast tests of duende: no privileges, no sleeps; the tree mirrors duende/."""
