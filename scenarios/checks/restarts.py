@@ -123,3 +123,18 @@ def restarted_at_least(name: str, times: int) -> Checker:
         )
 
     return restarted_at_least_check
+
+
+def never_ended(name: str, *, before: str) -> Checker:
+    """The process of *name* did not end before the first operation *before* on it began."""
+
+    def never_ended_check(history: Sequence[Operation]) -> Result:
+        asked = [o for o in history if o.f == before and o.value and o.value.get("name") == name]
+        if not asked or not events(history, name, "running"):
+            return vacuous(f"{name} never ran, or no {before} was asked for")
+        early = [o for o in events(history, name, "exited") if o.index < asked[0].index]
+        if early:
+            return false(f"{name} ended by itself: {early[0].value['detail']}")
+        return true(f"{name} ran until it was asked to {before}")
+
+    return never_ended_check
