@@ -9,6 +9,7 @@ from scenarios.scenario import Scenario, Workload
 from scenarios.tables import daemon
 
 TIMES = 20
+WORDS = "last words"
 
 
 class LastWords(Workload):
@@ -25,9 +26,10 @@ class LastWords(Workload):
         for number in range(TIMES):
             await lab.start("words")
             await lab.stop("words")
-            text = path.read_text() if path.exists() else ""
-            lab.observe("last-line", line=(text.splitlines() or [""])[-1], number=number)
-            path.unlink(missing_ok=True)
+            lines = path.read_text().splitlines() if path.exists() else []
+            # The words of an earlier life at the end of the log would be no proof: all lives must have theirs.
+            line = lines[-1] if lines and lines.count(WORDS) == number + 1 else f"{lines.count(WORDS)} last words"
+            lab.observe("last-line", line=line, number=number)
 
 
 SCENARIO = Scenario(
@@ -36,5 +38,5 @@ SCENARIO = Scenario(
     invariant="the last line is captured",
     seen_in="supervisor#11",
     workload=LastWords,
-    checks=(output.last_line_captured("last words"), stops.stops_proven()),
+    checks=(output.last_line_captured(WORDS), stops.stops_proven()),
 )

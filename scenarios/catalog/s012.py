@@ -44,8 +44,8 @@ class StatusWhileStarting(Workload):
         out, complaint = await process.communicate()
         try:
             told = json.loads(out)
-            status = told["status"] if isinstance(told, dict) else told[0]["status"]
-        except (ValueError, KeyError, IndexError):
+            status = str(told["result"]["status"])
+        except (ValueError, KeyError, TypeError):
             status = f"no JSON: {out!r} {complaint!r}"
         lab.observe("command", name=name, status=status, code=process.returncode)
 

@@ -23,7 +23,8 @@ class Neighbours(Workload):
     async def run(self, lab: Lab) -> None:
         """All clients side by side."""
         driver = await lab.process([daemon(name, command("obedient")) for name in DAEMONS])
-        await asyncio.gather(*(self._client(lab, name, await Connection.open(driver.socket)) for name in DAEMONS))
+        connections = [(name, await Connection.open(driver.socket)) for name in DAEMONS]
+        await asyncio.gather(*(self._client(lab, name, connection) for name, connection in connections))
 
     @staticmethod
     async def _client(lab: Lab, name: str, connection: Connection) -> None:
