@@ -75,7 +75,14 @@ class Decision:
     def code(self) -> Code:
         """The exit code: malformed first, as nothing else can then be said, and otherwise the worst finding."""
         found = {each.code for each in self.objections}
-        return next((code for code in (Code.MALFORMED, Code.FALSIFIED, Code.MISSING, Code.TOOTHLESS) if code in found), Code.PASS)
+        return next(
+            (
+                code
+                for code in (Code.MALFORMED, Code.FALSIFIED, Code.MISSING, Code.TOOTHLESS)
+                if code in found
+            ),
+            Code.PASS,
+        )
 
 
 def decide(data: Mapping[str, Any], profile: profiles.Profile, tree: Tree | None) -> Decision:
@@ -88,7 +95,12 @@ def decide(data: Mapping[str, Any], profile: profiles.Profile, tree: Tree | None
         if name not in profile.withdrawn:
             objections += _judge_claim(entries[name], level)
     objections += _judge_scenarios(data["scenarios"], profile.scenarios)
-    return Decision(profile=profile.name, objections=tuple(objections), needed=len(profile.needs), notes=tuple(_notes(data, profile)))
+    return Decision(
+        profile=profile.name,
+        objections=tuple(objections),
+        needed=len(profile.needs),
+        notes=tuple(_notes(data, profile)),
+    )
 
 
 def _other_sources(data: Mapping[str, Any], tree: Tree) -> list[Objection]:
@@ -111,7 +123,13 @@ def _judge_claim(entry: Mapping[str, Any], needed: Level) -> list[Objection]:
         return [Objection(id=name, code=Code.MISSING, why=f"{verdict}: {entry['why']}")]
     found: list[Objection] = []
     if entry["flaky"]:
-        found.append(Objection(id=name, code=Code.FALSIFIED, why=f"flaky: it survived only when retried (seed {entry['seed']})"))
+        found.append(
+            Objection(
+                id=name,
+                code=Code.FALSIFIED,
+                why=f"flaky: it survived only when retried (seed {entry['seed']})",
+            )
+        )
     for figure in entry["figures"]:
         if not holds(figure["value"], figure["relation"], figure["threshold"]):
             bound = f"{figure['relation']} {quantity(figure['threshold'], figure['unit'])}"
@@ -119,12 +137,23 @@ def _judge_claim(entry: Mapping[str, Any], needed: Level) -> list[Objection]:
             found.append(Objection(id=name, code=Code.FALSIFIED, why=why))
     level = Level(entry["level"])
     if not level.meets(needed):
-        found.append(Objection(id=name, code=Code.MISSING, why=f"evidence too weak: {level.value}, needed is {needed.value}"))
+        found.append(
+            Objection(
+                id=name, code=Code.MISSING, why=f"evidence too weak: {level.value}, needed is {needed.value}"
+            )
+        )
     missed = [each for each in entry["saboteurs"] if not each["caught"]]
     if not entry["saboteurs"]:
-        found.append(Objection(id=name, code=Code.TOOTHLESS, why="toothless: no saboteur shows that the attempt can fail"))
+        found.append(
+            Objection(
+                id=name, code=Code.TOOTHLESS, why="toothless: no saboteur shows that the attempt can fail"
+            )
+        )
     found += [
-        Objection(id=name, code=Code.TOOTHLESS, why=f"toothless: saboteur {each['name']} not caught: {each['why']}") for each in missed
+        Objection(
+            id=name, code=Code.TOOTHLESS, why=f"toothless: saboteur {each['name']} not caught: {each['why']}"
+        )
+        for each in missed
     ]
     return found
 
@@ -138,18 +167,29 @@ def _judge_scenarios(results: Sequence[Mapping[str, Any]], needed: Sequence[str]
         for each in mine:
             if each["verdict"] != "survived":
                 code = Code.FALSIFIED if each["verdict"] == "falsified" else Code.MISSING
-                found.append(Objection(id=name, code=code, why=f"{each['verdict']} on {each['adapter']}: {each['why']}"))
+                found.append(
+                    Objection(
+                        id=name, code=code, why=f"{each['verdict']} on {each['adapter']}: {each['why']}"
+                    )
+                )
     return found
 
 
 def _notes(data: Mapping[str, Any], profile: profiles.Profile) -> list[str]:
-    notes = [f"{name} withdrawn: {each.reason}; measured: {each.measured}" for name, each in profile.withdrawn.items()]
+    notes = [
+        f"{name} withdrawn: {each.reason}; measured: {each.measured}"
+        for name, each in profile.withdrawn.items()
+    ]
     for entry in data["claims"]:
         if entry["id"] not in profile.needs and entry["verdict"] in {"falsified", "broken"}:
-            notes.append(f"{entry['id']} is {entry['verdict']}, which this profile does not ask about: {entry['why']}")
+            notes.append(
+                f"{entry['id']} is {entry['verdict']}, which this profile does not ask about: {entry['why']}"
+            )
     for each in data["scenarios"]:
         if each["id"] not in profile.scenarios and each["verdict"] in {"falsified", "broken"}:
-            notes.append(f"{each['id']} on {each['adapter']} is {each['verdict']}, which this profile does not ask about: {each['why']}")
+            notes.append(
+                f"{each['id']} on {each['adapter']} is {each['verdict']}, which this profile does not ask about: {each['why']}"
+            )
     return notes
 
 
@@ -167,12 +207,16 @@ def judge_file(path: Path, name: str, *, tree: Tree | None = None) -> Decision:
 
 def explain(decision: Decision) -> str:
     """The decision in words, in 100 columns."""
-    lines = [f"gate {decision.profile}: {'PASS' if decision.code is Code.PASS else 'FAIL'} ({int(decision.code)}: {MEANINGS[decision.code]})"]
+    lines = [
+        f"gate {decision.profile}: {'PASS' if decision.code is Code.PASS else 'FAIL'} ({int(decision.code)}: {MEANINGS[decision.code]})"
+    ]
     failing = {each.id for each in decision.objections if each.id}
     if decision.needed:
         lines.append(f"{decision.needed - len(failing)} of {decision.needed} needed claims without objection")
     for each in decision.objections:
-        lines += textwrap.wrap(f"{each.id or 'verdicts'}  {each.why}", 100, initial_indent="  ", subsequent_indent="        ")
+        lines += textwrap.wrap(
+            f"{each.id or 'verdicts'}  {each.why}", 100, initial_indent="  ", subsequent_indent="        "
+        )
     for note in decision.notes:
         lines += textwrap.wrap(f"note: {note}", 100, initial_indent="  ", subsequent_indent="        ")
     return "\n".join(lines)
@@ -189,8 +233,18 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code."""
     parser = _Parser(prog="gate", description="Decide about a release from the verdicts of a run.")
-    parser.add_argument("file", nargs="?", type=Path, default=verdicts.DEFAULT_FILE, help="verdicts (default: reports/out/verdicts.json)")
-    parser.add_argument("--profile", default=DEFAULT_PROFILE, help=f"one of {', '.join(profiles.names())} (default: {DEFAULT_PROFILE})")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=verdicts.DEFAULT_FILE,
+        help="verdicts (default: reports/out/verdicts.json)",
+    )
+    parser.add_argument(
+        "--profile",
+        default=DEFAULT_PROFILE,
+        help=f"one of {', '.join(profiles.names())} (default: {DEFAULT_PROFILE})",
+    )
     options = parser.parse_args(arguments)
     decision = judge_file(options.file, options.profile)
     print(explain(decision))

@@ -98,7 +98,13 @@ def _parse(name: str, table: Mapping[str, Any], claims: Mapping[str, Claim]) -> 
             raise ProfileError(f"profile {name} withdraws {each}, which it does not need")
         withdrawn[each] = Withdrawal(reason=entry["reason"].strip(), measured=entry["measured"].strip())
         if not withdrawn[each].reason or not withdrawn[each].measured:
-            raise ProfileError(f"profile {name} withdraws {each} without a reason or without the measured figure")
+            raise ProfileError(
+                f"profile {name} withdraws {each} without a reason or without the measured figure"
+            )
     return Profile(
-        name=name, title=table["title"], needs=needs, scenarios=tuple(table.get("scenarios", ())), withdrawn=withdrawn
+        name=name,
+        title=table["title"],
+        needs=needs,
+        scenarios=tuple(table.get("scenarios", ())),
+        withdrawn=withdrawn,
     )

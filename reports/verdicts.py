@@ -49,7 +49,9 @@ def check(data: Any, claims: Mapping[str, Claim]) -> None:
     if errors:
         first = errors[0]
         place = "/".join(str(part) for part in first.path) or "the top"
-        raise MalformedError(f"{len(errors)} places are against the schema, first at {place}: {first.message[:200]}")
+        raise MalformedError(
+            f"{len(errors)} places are against the schema, first at {place}: {first.message[:200]}"
+        )
     problems = _against_claims(data["claims"], claims)
     if problems:
         raise MalformedError("; ".join(problems[:5]))
@@ -66,7 +68,9 @@ def _against_claims(entries: list[dict[str, Any]], claims: Mapping[str, Claim]) 
             problems.append(f"{claim.id} has another title or required level than claims.toml")
         for figure in entry["figures"]:
             if (figure["relation"] is None) != (figure["threshold"] is None):
-                problems.append(f"{entry['id']}: figure {figure['name']!r} has a relation without a threshold or the reverse")
+                problems.append(
+                    f"{entry['id']}: figure {figure['name']!r} has a relation without a threshold or the reverse"
+                )
     return problems
 
 

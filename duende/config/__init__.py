@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# `load` stays light: a daemon that reads no file must not pay for what reads one.
 from duende.config.check import normalise, validate
 from duende.config.load import Fleet, config_hash, decode_json, load, load_fleet, loads, read_env_file
 from duende.config.model import (
@@ -17,6 +18,7 @@ from duende.config.model import (
     RestartPolicy,
     SecurityConfig,
 )
+from duende.config.show import as_json, to_toml
 
 __all__ = [
     "DaemonConfig",
@@ -31,6 +33,7 @@ __all__ = [
     "RestartConfig",
     "RestartPolicy",
     "SecurityConfig",
+    "as_json",
     "config_hash",
     "decode_json",
     "load",
@@ -38,5 +41,7 @@ __all__ = [
     "loads",
     "normalise",
     "read_env_file",
+    "to_toml",
     "validate",
 ]
+

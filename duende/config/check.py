@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 import msgspec
 
-from duende.config.model import DEFAULT_MEMORY_BYTES, DaemonConfig, ReadinessKind, ResourceConfig
+from duende.config.model import (
+    DEFAULT_MEMORY_BYTES,
+    DEFAULT_MEMORY_SWAP_BYTES,
+    DaemonConfig,
+    ReadinessKind,
+    ResourceConfig,
+)
 from duende.errors import ConfigError
 
 NAME_LENGTH = 64
@@ -18,8 +25,12 @@ NAME_MAX = 255
 """<linux/limits.h>: bytes of one component."""
 MAX_ARG_STRLEN = 131072
 """execve(2): bytes of one argument or environment string, its NUL included (32 pages)."""
-ARGUMENTS_MAX = 2 * 1024 * 1024
-"""execve(2): a quarter of the usual 8 MiB stack, for all arguments and the environment together."""
+ARG_MAX = 131072
+"""execve(2): bytes of arguments and environment that are always allowed together."""
+ARGUMENTS_MAX = 6 * 1024 * 1024
+"""execve(2): and never more than that, three quarters of _STK_LIM, however large the stack."""
+LARGEST = 2**63 - 1
+"""The largest number that files of cgroups and rlimits take."""
 _PATHS = ("binary_path", "config_path", "env_file", "working_dir", "pid_file")
 _POSITIVE = ("shutdown_timeout", "health_check.interval", "health_check.timeout", "readiness.timeout", "readiness.interval", "restart.window")
 _NOT_NEGATIVE = (
@@ -31,24 +42,31 @@ _AT_LEAST_ONE = (
     "count", "resources.pids_max", "resources.open_files_max", "resources.cpu_shares", "health_check.retries", "health_check.successes",
 )  # fmt: skip
 
+_FREE_TEXT = ("args[", "settings", "env.", "description", "health_check.exec[", "readiness.exec[")
+_CONTROL = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"  # patterns are compiled on first use: most starts need none
+_CONTROL_IN_TEXT = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]"
+_VERSION = r"\d+(\.\d+){0,3}([-+.]?[0-9A-Za-z][0-9A-Za-z.+-]*)?"
+
 Problem = tuple[str, str]
 """Dotted key, and what is wrong with it."""
 
 
 def normalise(config: DaemonConfig) -> DaemonConfig:
-    """The configuration in force: memory 0 means the default, and then swap follows if it would be below it."""
+    """The configuration in force: 0 means the default for memory and swap, and a default swap is never below the memory."""
     resources = config.resources
-    if resources.memory_bytes == 0:
-        swap = max(resources.memory_swap_bytes, DEFAULT_MEMORY_BYTES)
-        return msgspec.structs.replace(
-            config, resources=msgspec.structs.replace(resources, memory_bytes=DEFAULT_MEMORY_BYTES, memory_swap_bytes=swap)
-        )
-    return config
+    memory = resources.memory_bytes or DEFAULT_MEMORY_BYTES
+    swap = resources.memory_swap_bytes or DEFAULT_MEMORY_SWAP_BYTES
+    if swap == DEFAULT_MEMORY_SWAP_BYTES:
+        swap = max(swap, memory)  # nobody asked for the default to be in the way of a larger memory
+    if (memory, swap) == (resources.memory_bytes, resources.memory_swap_bytes):
+        return config
+    fresh = msgspec.structs.replace(resources, memory_bytes=memory, memory_swap_bytes=swap)
+    return msgspec.structs.replace(config, resources=fresh)
 
 
 def problems(config: DaemonConfig) -> list[Problem]:
     """Every mistake in *config*, in the order of its keys."""
-    found = [*_name(config), *_strings(config), *_numbers(config), *_resources(config.resources), *_what_to_run(config)]
+    found = [*_name(config), *_version(config), *_strings(config), *_numbers(config), *_resources(config.resources), *_what_to_run(config)]
     found += [*_paths(config), *_environment(config), *_checks(config), *_platform(config)]
     return found
 
@@ -78,13 +96,19 @@ def _name(config: DaemonConfig) -> Iterator[Problem]:
         yield "name", f"{name!r} contains {bad!r}; use ASCII letters, digits, '-' and '_'"
 
 
+def _version(config: DaemonConfig) -> Iterator[Problem]:
+    if config.version != "0.1.0" and not re.fullmatch(_VERSION, config.version, re.ASCII):
+        yield "version", f"{config.version!r} is no version; write it like 1.2.3"
+
+
 def _strings(config: DaemonConfig) -> Iterator[Problem]:
     for key, text in _all_strings(msgspec.to_builtins(config), ""):
-        bad = next((character for character in text if ord(character) < 32 or ord(character) == 127), None)
-        if bad is not None and key != "name" and not key.startswith(("args[", "settings", "env.")):
-            yield key, f"contains the control character {bad!r}"
-        elif "\0" in text:
-            yield key, "contains a NUL character, which no program can be given"
+        # Line ends and tabs are text in a script, a certificate and the like; elsewhere they are accidents.
+        pattern = _CONTROL_IN_TEXT if key.startswith(_FREE_TEXT) else _CONTROL
+        bad = None if text.isprintable() else re.search(pattern, text)
+        if bad is not None:
+            what = "the control character" if bad.group() < "\ud800" else "a lone surrogate, which no file can carry:"
+            yield key, f"contains {what} {bad.group()!r}"
 
 
 def _all_strings(value: object, key: str) -> Iterator[tuple[str, str]]:
@@ -93,8 +117,8 @@ def _all_strings(value: object, key: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, dict):
         for name, inner in value.items():
             yield from _all_strings(inner, f"{key}.{name}" if key else str(name))
-            if key == "env":
-                yield f"env.{name!r}", str(name)
+            if key:
+                yield f"{key} key", str(name)
     elif isinstance(value, list | tuple):
         for position, inner in enumerate(value):
             yield from _all_strings(inner, f"{key}[{position}]")
@@ -113,8 +137,10 @@ def _numbers(config: DaemonConfig) -> Iterator[Problem]:
             value = _get(config, key)
             if not isinstance(value, int | float):
                 continue
-            if not math.isfinite(value):
+            if isinstance(value, float) and not math.isfinite(value):
                 yield key, f"{value} is not a number one can count with"
+            elif value > LARGEST:
+                yield key, f"{value:.3g} is more than any system can count"
             elif (value <= 0) if low is None else (value < low):
                 yield key, f"{value:g} {text}"
     restart = config.restart
@@ -132,7 +158,7 @@ def _resources(resources: ResourceConfig) -> Iterator[Problem]:
     if not math.isfinite(resources.cpu_quota_percent) or resources.cpu_quota_percent <= 0:
         yield "resources.cpu_quota_percent", f"{resources.cpu_quota_percent} must be more than 0, and finite (100 is one core)"
     memory = resources.memory_bytes or DEFAULT_MEMORY_BYTES
-    if 0 < resources.memory_swap_bytes < memory and resources.memory_bytes:
+    if 0 < resources.memory_swap_bytes < memory and resources.memory_swap_bytes != DEFAULT_MEMORY_SWAP_BYTES:
         yield "resources.memory_swap_bytes", f"{resources.memory_swap_bytes} is memory plus swap, and below memory_bytes ({memory})"
     if resources.nice is not None and not -20 <= resources.nice <= 19:
         yield "resources.nice", f"{resources.nice} must be between -20 and 19"
@@ -153,7 +179,7 @@ def _what_to_run(config: DaemonConfig) -> Iterator[Problem]:
 
 def path_problem(path: str) -> str | None:
     """Why the kernel would refuse *path* for its length (ENAMETOOLONG), or None."""
-    raw = path.encode(errors="surrogateescape")
+    raw = path.encode(errors="surrogatepass")
     if len(raw) >= PATH_MAX:
         return f"ENAMETOOLONG: the path has {len(raw)} bytes; at most {PATH_MAX - 1}"
     longest = max((len(part) for part in raw.split(b"/")), default=0)
@@ -180,17 +206,27 @@ def _environment(config: DaemonConfig) -> Iterator[Problem]:
     for name, value in config.env.items():
         if not name or "=" in name:
             yield "env", f"{name[:40]!r} cannot be the name of an environment variable"
-        size = len(name.encode(errors="surrogateescape")) + len(value.encode(errors="surrogateescape")) + 2
+        size = len(name.encode(errors="surrogatepass")) + len(value.encode(errors="surrogatepass")) + 2
         total += size
         if size > MAX_ARG_STRLEN:
             yield f"env.{name[:40]}", f"has {size} bytes; execve(2) takes at most {MAX_ARG_STRLEN} for one string (E2BIG)"
     for position, argument in enumerate(config.args):
-        size = len(argument.encode(errors="surrogateescape")) + 1
+        size = len(argument.encode(errors="surrogatepass")) + 1
         total += size
         if size > MAX_ARG_STRLEN:
             yield f"args[{position}]", f"has {size} bytes; execve(2) takes at most {MAX_ARG_STRLEN} for one string (E2BIG)"
-    if total > ARGUMENTS_MAX:
-        yield "env", f"args and env have {total} bytes together; execve(2) takes at most {ARGUMENTS_MAX} (E2BIG)"
+    if total > ARG_MAX and total > (room := argument_room(config.resources.stack_bytes)):
+        yield "env", f"args and env have {total} bytes together; execve(2) takes at most {room} (E2BIG)"
+
+
+def argument_room(stack_bytes: int | None = None) -> int:
+    """Bytes that execve(2) takes for arguments and environment: a quarter of the stack limit, within fixed bounds."""
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_STACK)[0] if stack_bytes is None else stack_bytes
+    if limit == resource.RLIM_INFINITY:
+        return ARGUMENTS_MAX
+    return max(ARG_MAX, min(limit // 4, ARGUMENTS_MAX))
 
 
 def _checks(config: DaemonConfig) -> Iterator[Problem]:
@@ -202,8 +238,6 @@ def _checks(config: DaemonConfig) -> Iterator[Problem]:
     if key_and_value is not None and key_and_value[1] is None:
         yield f"readiness.{key_and_value[0]}", f"is needed for readiness.kind = {config.readiness.kind.value!r}"
     if config.readiness.pattern is not None:
-        import re
-
         try:
             re.compile(config.readiness.pattern)
         except re.error as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from duende.config import check
-from duende.config.locate import line_of
 from duende.config.model import (
     DaemonConfig,
     HealthCheckConfig,
@@ -20,7 +20,6 @@ from duende.config.model import (
     RestartConfig,
     SecurityConfig,
 )
-from duende.config.units import parse_duration, parse_size
 from duende.errors import ConfigError
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -47,15 +46,16 @@ SIZES = frozenset(
 LARGEST_FILE = 4 * 1024 * 1024
 
 Fleet = list[tuple[str, "DaemonConfig | ConfigError"]]
+Problem = tuple[str, str]
 
 
-def load(path: str) -> DaemonConfig:
-    """The one daemon of the file at *path*.
+def load(path: str, *, name: str | None = None, daemon: str | None = None) -> DaemonConfig:
+    """The one daemon of the file at *path*; *name* and *daemon* are what to take where the file has none.
 
     Raises:
         ConfigError: the file cannot be read, or has mistakes (all of them in `problems`).
     """
-    found = load_fleet(path)
+    found = load_fleet(path, {"name": name, "daemon": daemon})
     if len(found) != 1:
         raise ConfigError(f"cannot use {path} as one daemon: it has {len(found)}", remedy="use `duende start` or `duende manager` for a fleet", source=path)
     config = found[0][1]
@@ -73,7 +73,7 @@ def loads(text: str, source: str = "<text>") -> DaemonConfig:
     return _decode(_parse(text, source), text, source, "")
 
 
-def load_fleet(path: str) -> Fleet:
+def load_fleet(path: str, given: Mapping[str, str | None] | None = None) -> Fleet:
     """The daemons of a file, or of every *.toml in a folder; a broken one takes the place of its configuration and harms no other.
 
     Raises:
@@ -95,6 +95,9 @@ def load_fleet(path: str) -> Fleet:
         if unknown:
             raise ConfigError(f"{path}: unknown key {unknown[0]!r} beside [[daemon]]", remedy="known: daemon, defaults", key=unknown[0], source=path)
         return _unique(_tables(data, text, path))
+    for key, value in (given or {}).items():
+        if value is not None and key not in data and not (key == "daemon" and "binary_path" in data):
+            data[key] = value
     try:
         return _unique(_expand(_decode(data, text, path, "")))
     except ConfigError as error:
@@ -108,14 +111,17 @@ def read_text(path: str) -> str:
         ConfigError: it cannot be read; the system's error number is named (ENOENT, ELOOP, ENAMETOOLONG, EACCES ...).
     """
     try:
-        with open(path, "rb") as file:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer that never comes.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
             raw = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None) or errno.EINVAL
         shown = path if len(path) <= 200 else f"{path[:80]}...{path[-20:]} ({len(path)} characters)"
         remedies = {errno.ENOENT: "check the path", errno.ELOOP: "a symbolic link leads to itself", errno.ENAMETOOLONG: "use a shorter path", errno.EACCES: "check its rights"}
         raise ConfigError(
-            f"cannot read {shown}: {os.strerror(number)} ({errno.errorcode.get(number, number)})", remedy=remedies.get(number, ""), source=path
+            f"cannot read {shown}: {getattr(error, 'strerror', None) or error} ({errno.errorcode.get(number, number)})", remedy=remedies.get(number, ""), source=path
         ) from error
     if len(raw) > LARGEST_FILE:
         raise ConfigError(f"cannot read {path}: it is larger than {LARGEST_FILE} bytes", source=path)
@@ -162,7 +168,7 @@ def config_hash(config: DaemonConfig) -> str:
     """16 hex digits that differ when the configuration does."""
     import hashlib
 
-    return hashlib.sha256(msgspec.json.encode(config)).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode(config, order="deterministic")).hexdigest()[:16]
 
 
 def _listing(path: str) -> list[str]:
@@ -223,6 +229,8 @@ def _unique(fleet: Fleet) -> Fleet:
 
 
 def _decode(data: dict[str, Any], text: str, source: str, prefix: str) -> DaemonConfig:
+    from duende.config import check
+
     data = dict(data)
     if isinstance(data.get("restart"), str):
         data["restart"] = {"policy": data["restart"]}
@@ -238,6 +246,8 @@ def _decode(data: dict[str, Any], text: str, source: str, prefix: str) -> Daemon
     if config is not None:
         mistakes = check.problems(config)
     if mistakes or config is None:
+        from duende.config.locate import line_of
+
         lines = tuple(f"{source}:{line_of(text, key, prefix)}: {key}: {problem}" for key, problem in mistakes)
         head = lines[0] if len(lines) == 1 else f"{source}: {len(lines)} mistakes, the first: {lines[0]}"
         raise ConfigError(head, problems=lines, key=mistakes[0][0], source=source)
@@ -249,7 +259,7 @@ def _quoted(message: str) -> str:
     return parts[1] if len(parts) > 2 else ""
 
 
-def _unknown_keys(data: dict[str, Any]) -> list[check.Problem]:
+def _unknown_keys(data: dict[str, Any]) -> list[Problem]:
     found = _unknown_in(data, DaemonConfig, "")
     for section, model in SECTIONS.items():
         table = data.get(section)
@@ -258,7 +268,7 @@ def _unknown_keys(data: dict[str, Any]) -> list[check.Problem]:
     return found
 
 
-def _unknown_in(table: dict[str, Any], model: type[msgspec.Struct], prefix: str) -> list[check.Problem]:
+def _unknown_in(table: dict[str, Any], model: type[msgspec.Struct], prefix: str) -> list[Problem]:
     known = model.__struct_fields__
     found = []
     for key in table:
@@ -276,8 +286,10 @@ def _unknown_in(table: dict[str, Any], model: type[msgspec.Struct], prefix: str)
     return found
 
 
-def _units(data: dict[str, Any]) -> list[check.Problem]:
-    found: list[check.Problem] = []
+def _units(data: dict[str, Any]) -> list[Problem]:
+    from duende.config.units import parse_duration, parse_size
+
+    found: list[Problem] = []
     for keys, parse in ((DURATIONS, parse_duration), (SIZES, parse_size)):
         for key in sorted(keys):
             section, _, name = key.rpartition(".")

@@ -20,6 +20,9 @@ BYTES = {
 """Bytes of each unit of size: K, M, G, T and KiB ... are powers of 1024 (IEC 80000-13), kB, MB ... of 1000."""
 LARGEST_BYTES = 2**63 - 1
 _PART = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµ]*)", re.IGNORECASE)
+_BARE = re.compile(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?", re.IGNORECASE)
+_EXACT = 2.0**53
+"""Whole numbers are exact floats up to here."""
 
 
 def parse_duration(value: object) -> float:
@@ -29,12 +32,11 @@ def parse_duration(value: object) -> float:
         ConfigError: it is no duration, or negative, or not finite.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _finite(float(value), value, "a duration")
+        return _finite(value, value, "a duration")
     if isinstance(value, str) and value.strip():
         total, position, text = 0.0, 0, value.strip()
-        bare = re.fullmatch(r"[0-9]+(\.[0-9]+)?", text)
-        if bare:
-            return float(text)
+        if _BARE.fullmatch(text):
+            return _finite(float(text), value, "a duration")
         while position < len(text):
             match = _PART.match(text, position)
             if match is None or match.group(2).lower() not in SECONDS:
@@ -43,7 +45,7 @@ def parse_duration(value: object) -> float:
             position = match.end()
         if position == len(text):
             return _finite(total, value, "a duration")
-    raise ConfigError(f"cannot read {value!r} as a duration", remedy='write seconds, or "250ms", "30s", "1m 30s", "2h"')
+    raise ConfigError(f"cannot read {_short(value)} as a duration", remedy='write seconds, or "250ms", "30s", "1m 30s", "2h"')
 
 
 def parse_size(value: object) -> int:
@@ -53,8 +55,9 @@ def parse_size(value: object) -> int:
         ConfigError: it is no size, or negative, or not a whole number of bytes.
     """
     if isinstance(value, int) and not isinstance(value, bool):
-        _finite(float(value), value, "a size")
-        return value
+        _finite(value, value, "a size")
+        if value <= LARGEST_BYTES:
+            return value
     if isinstance(value, str):
         match = _PART.fullmatch(value.strip())
         if match is not None and match.group(2).lower() in BYTES:
@@ -62,18 +65,30 @@ def parse_size(value: object) -> int:
             exact = int(match.group(1)) * BYTES[match.group(2).lower()] if match.group(1).isdecimal() else int(size)
             if size == int(size) and exact <= LARGEST_BYTES:
                 return exact
-    raise ConfigError(f"cannot read {value!r} as a size", remedy='write bytes, or "64k", "512MiB", "2GiB", "1 GB"')
+    raise ConfigError(f"cannot read {_short(value)} as a size", remedy='write bytes, or "64k", "512MiB", "2GiB", "1 GB"')
 
 
 def _finite(number: float, value: object, what: str) -> float:
-    if not math.isfinite(number) or number < 0:
-        raise ConfigError(f"{value!r} is not {what}", remedy="it must be 0 or more, and finite")
-    return number
+    try:
+        found = float(number)
+    except OverflowError:  # TOML numbers have no bound, floats do
+        found = math.inf
+    if not math.isfinite(found) or found < 0:
+        raise ConfigError(f"{_short(value)} is not {what}", remedy="it must be 0 or more, and finite")
+    return found
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # more digits than Python turns into text (sys.set_int_max_str_digits)
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def format_duration(seconds: float) -> str:
     """*seconds* in the form that `parse_duration` reads back exactly."""
-    if seconds == int(seconds):
+    if seconds < _EXACT and seconds == int(seconds):
         whole = int(seconds)
         for unit, size in (("h", 3600), ("m", 60)):
             if whole and whole % size == 0:

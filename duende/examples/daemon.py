@@ -14,7 +14,6 @@ import msgspec
 
 import duende
 from duende import Daemon, DaemonConfig, DaemonContext, ExitReason, HealthStatus
-from duende.mlock import is_memory_locked, locked_bytes
 
 BANNER = """\
 ┌──────────────────────────────────────────────────────────────┐
@@ -74,6 +73,8 @@ class CounterDaemon(Daemon):
 
 def memory_state() -> str:
     """Whether memory is locked, and how much, for people."""
+    from duende.mlock import is_memory_locked, locked_bytes
+
     return f"yes ({locked_bytes() // 1024} KiB)" if is_memory_locked() else "no"
 
 

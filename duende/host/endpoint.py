@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable
 
@@ -45,12 +47,15 @@ class Endpoint:
                 probe.connect(self.path)
             except FileNotFoundError:
                 pass  # the usual case
-            except ConnectionRefusedError:
+            except ConnectionRefusedError as error:
+                # Also what connect(2) says of a file that is no socket, and that file is somebody's.
+                if not stat.S_ISSOCK(os.lstat(self.path).st_mode):
+                    raise self._unusable(FileExistsError(errno.EEXIST, "a file that is no socket is there")) from error
                 os.unlink(self.path)
             except OSError as error:
                 raise self._unusable(error) from error
             else:
-                raise DaemonIOError(f"cannot listen on {self.path}: somebody does already", errno=98, path=self.path, remedy="use another --socket")
+                raise DaemonIOError(f"cannot listen on {self.path}: somebody does already", errno=errno.EADDRINUSE, path=self.path, remedy="use another --socket")
         try:
             self._server = await asyncio.start_unix_server(self._serve, self.path, limit=LARGEST_REQUEST)
         except OSError as error:
@@ -76,7 +81,8 @@ class Endpoint:
                 return
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 raw = await reader.readuntil(b"\r\n\r\n")
-            writer.write(await self._answer(raw))
+            answer = await self._answer(raw)
+            writer.write(answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if raw.startswith(b"HEAD ") else answer)
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):

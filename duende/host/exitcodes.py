@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from duende.states import ExitKind
-
 OK = 0
 """`run` returned gracefully, and `shutdown` finished in time."""
 ERROR = 1
@@ -32,11 +30,3 @@ CONFIG = 78
 """EX_CONFIG: the configuration is wrong."""
 SIGNAL_BASE = 128
 """`ExitReason.by_signal`: 128 plus the signal's number, as shells have it."""
-
-OF_KIND = {
-    ExitKind.GRACEFUL: OK,
-    ExitKind.ERROR: ERROR,
-    ExitKind.RESOURCE_EXHAUSTED: RESOURCE,
-    ExitKind.POLICY_VIOLATION: POLICY,
-}
-"""Exit code of what `run` returned, signals aside."""

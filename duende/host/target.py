@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -36,12 +37,32 @@ def check_class(found: type[Daemon]) -> type[Daemon]:
     """Refuse a class that cannot run.
 
     Raises:
-        ConfigError: it has not written `run`, or takes arguments.
+        ConfigError: it has not written `run`.
     """
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     if missing:
         raise ConfigError(f"cannot run {found.__name__}: it has no {', '.join(missing)}", remedy="write `async def run(self, ctx)`", key="daemon")
     return found
+
+
+def make(daemon: Daemon | type[Daemon]) -> Daemon:
+    """An instance: *daemon* itself, or one of that class.
+
+    Raises:
+        ConfigError: the class is abstract, or its constructor raises.
+    """
+    if not isinstance(daemon, type):
+        return daemon
+    try:
+        return check_class(daemon)()
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"cannot run {daemon.__name__}: making it raised {type(error).__name__}: {error}",
+            remedy="a daemon is made without arguments; settings belong into its configuration",
+            key="daemon",
+        ) from error
 
 
 def target_of(daemon: Daemon | type[Daemon]) -> str:
@@ -99,16 +120,15 @@ def _load_file(path: str, target: str) -> Any:
     if not os.path.isfile(path):
         raise ConfigError(f"cannot run {target!r}: no file {path}", remedy="give a path from the present folder, or an absolute one", key="daemon")
     name = os.path.splitext(os.path.basename(path))[0]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"cannot run {target!r}: {path} is no Python file", key="daemon")
-    module = importlib.util.module_from_spec(spec)
+    loader = importlib.machinery.SourceFileLoader(name, path)
+    module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(name, loader, origin=path))
+    module.__file__ = path
     sys.modules.setdefault(name, module)
     folder = os.path.dirname(os.path.abspath(path))
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise ConfigError(f"cannot run {target!r}: loading {path} raised {type(error).__name__}: {error}", key="daemon") from error
     return module

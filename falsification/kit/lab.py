@@ -93,3 +93,7 @@ def _no_cluster() -> Iterator[None]:
     CLUSTER_CONFIG.parent.mkdir(parents=True, exist_ok=True)
     CLUSTER_CONFIG.write_text("create_main_cluster = false\n", encoding="ascii")
     yield  # the file stays: the package takes it as its own configuration from then on
+
+
+if __name__ == "__main__":
+    install()

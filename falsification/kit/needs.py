@@ -211,6 +211,9 @@ def _collector(host: Host) -> str:
     return program("otelcol", "otelcol-contrib", "otel-collector")(host)
 
 
+need("shellcheck")(program("shellcheck"))
+
+
 @need("clock")
 def _clock(host: Host) -> str:
     return _pepita(host)  # a clock that may really be set is that of a guest

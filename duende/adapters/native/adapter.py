@@ -85,6 +85,7 @@ class NativeAdapter(PlatformAdapter):
         self._link = link
         self._hello: asyncio.Future[None] | None = None
         self._known: dict[int, str] = {}
+        self._warden_pid = 0
         self._records: dict[str, Record] = {}
         self._by_pid: dict[int, str] = {}
         self._sinks: list[EventSink] = []
@@ -101,6 +102,11 @@ class NativeAdapter(PlatformAdapter):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def helper_pid(self) -> int:
+        """Process of the warden, 0 before the first start."""
+        return self._warden_pid
 
     # -- verbs ---------------------------------------------------------------------------------------------------------------
 
@@ -397,6 +403,7 @@ class NativeAdapter(PlatformAdapter):
             detail = f"{message[2]} bytes of output lost: {message[3]}"
             self._emit(AdapterEvent(daemon_id=message[1], kind=EventKind.LOG_LOST, detail=detail))
         elif verb == "hello":
+            self._warden_pid = message[1]
             self._known = message[3]
             for entry in message[4]:
                 self._on_exit(entry[0], parse.process_exit(entry), leftovers=bool(entry[6]), pid=entry[1])

@@ -44,6 +44,7 @@ class Renderer:
         self.runtime_dir = runtime_dir
         self.state_dir = state_dir
         self._environ = environ
+        self._nice = os.getpriority(os.PRIO_PROCESS, 0)
         self._settings: dict[tuple[Any, ...], tuple[dict[str, Any], tuple[Any, ...]]] = {}
         self._programs: dict[tuple[str, str], str] = {}
 
@@ -143,8 +144,7 @@ class Renderer:
     def _build(self, config: DaemonConfig) -> dict[str, Any]:
         resources = config.resources
         settings: dict[str, Any] = {"cwd": config.working_dir or "/", "limits": limits_of(config)}
-        if resources.nice is not None:
-            settings["nice"] = resources.nice
+        settings["nice"] = self._nice if resources.nice is None else resources.nice
         if config.security.umask is not None:
             settings["umask"] = config.security.umask
         if config.security.no_new_privileges:

@@ -35,7 +35,7 @@ def apply_settings(settings: dict[str, Any]) -> None:
         if (mask := settings.get("umask")) is not None:
             os.umask(mask)
         step = "nice"
-        if (nice := settings.get("nice")) is not None:
+        if (nice := settings.get("nice")) is not None and nice != os.getpriority(os.PRIO_PROCESS, 0):
             about = str(nice)
             os.setpriority(os.PRIO_PROCESS, 0, nice)
         step = "limit"

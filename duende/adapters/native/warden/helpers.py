@@ -44,6 +44,8 @@ class Helpers:
         self._keeper_inbox = wire.Inbox()
         self._logs: dict[str, tuple[Any, ...]] = {}
         """What each daemon's log was opened with, for a keeper started anew."""
+        self._held: dict[str, int] = {}
+        """Log pipes that the keeper has not opened yet."""
         self._settling: dict[str, tuple[Any, ...]] = {}
         """Certificates that wait until the daemon's last line is on disk."""
 
@@ -146,9 +148,21 @@ class Helpers:
             except FileExistsError:
                 pass  # kept from the last run: an earlier main process or its child may still hold it
             self._logs[daemon_id] = message
+            self._hold(daemon_id, pipe)
         elif verb == "close":
             self._logs.pop(daemon_id, None)
+            self._let_go(daemon_id)
         self._say(message)
+
+    def _hold(self, daemon_id: str, pipe: str) -> None:
+        """Keep the pipe open until the keeper has it: what is in a pipe nobody holds any more is lost, and a daemon may end at once."""
+        if daemon_id not in self._held:
+            self._held[daemon_id] = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def _let_go(self, daemon_id: str) -> None:
+        fd = self._held.pop(daemon_id, None)
+        if fd is not None:
+            os.close(fd)
 
     def settle(self, daemon_id: str, certificate: tuple[Any, ...]) -> None:
         """Give the certificate of a stop to the owner, after the daemon's last words have reached its log."""
@@ -189,7 +203,8 @@ class Helpers:
         self._keeper_inbox = wire.Inbox()
         self._warden.adopt_pid(pid, helper=True)
         self._warden.watch(self._keeper_fd, self._on_keeper)
-        for message in self._logs.values():
+        for daemon_id, message in self._logs.items():
+            self._hold(daemon_id, message[2])
             launch.write_all(self._keeper_fd, wire.pack(message))
 
     def _on_keeper(self) -> None:
@@ -204,7 +219,9 @@ class Helpers:
             self._lose_keeper()
             return
         for message in self._keeper_inbox.feed(data):
-            if message[0] == "drained":
+            if message[0] == "opened":
+                self._let_go(message[1])
+            elif message[0] == "drained":
                 certificate = self._settling.pop(message[1], None)
                 if certificate is not None:
                     self._warden.tell(certificate)

@@ -74,6 +74,7 @@ class Keeper:
             verb, daemon_id = message[0], message[1]
             if verb == "open":
                 self._open(*message[1:])
+                self._tell(("opened", daemon_id))
             source = self._by_id.get(daemon_id)
             if source is None:
                 if verb == "drain":
@@ -185,4 +186,5 @@ def keep_logs(control: int) -> None:
     from duende.kernel import prctl
 
     prctl.set_name("duende-logs")
+    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # logs are not worth the warden's privilege
     Keeper(control).run()

@@ -30,6 +30,7 @@ def main(fd: int) -> None:
     from duende.kernel import prctl
 
     prctl.set_name("duende-preload")
+    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # its daemons are not the warden
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # midwives leave no zombie; their children go to the warden
     gc.collect()
@@ -46,6 +47,8 @@ def main(fd: int) -> None:
 def _midwife(fd: int, batch: int, settings: dict[str, Any], items: list[Any]) -> NoReturn:
     code = 70
     try:
+        # A daemon that ends before its midwife does must become a zombie for the warden, not vanish with its exit code.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         report: list[tuple[Any, ...]] = []
         try:
             outputs = open_outputs(settings, items)

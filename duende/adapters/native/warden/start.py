@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 """The folder that holds the `duende` package; every helper imports the very same copy."""
+BOOST = 10
+"""Niceness the warden gains over its starter, where that is allowed."""
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from duende.adapters.native.warden.start import serve; serve(3, {listener}, keep={keep})"
 
 
@@ -21,8 +23,17 @@ def serve(owner: int, listener: int | None, *, keep: bool) -> None:
     from duende.kernel import prctl
 
     prctl.set_name("duende-warden")
+    prefer()
     gc.disable()  # nothing here makes cycles; a collection would only touch, and so copy, the pages shared with the manager
     Warden(owner, listener, keep=keep).run()
+
+
+def prefer() -> None:
+    """Run before the daemons on a loaded machine: what reaps and kills them must not wait for them. Each start resets it in the child."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, max(-20, os.getpriority(os.PRIO_PROCESS, 0) - BOOST))
+    except PermissionError:
+        pass  # not root: then it is a process like any other
 
 
 def spawn_warden(owner: socket.socket, listener: socket.socket | None, *, keep: bool, python: str = sys.executable) -> int:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 TERM, KILL, CONT = 15, 9, 18
 GRACE = 5.0
 """Seconds after KILL for the kernel to remove a process; what is still there then is blocked in the kernel (state D)."""
+EARLY = 0.1
+"""KILL goes out this share of the timeout before it ends, `EARLY_MOST` seconds at most: gone *by* the deadline is what was promised."""
+EARLY_MOST = 0.1
 LOOK_AGAIN = 0.02
 """Seconds between looks at survivors that are not our children and so send no SIGCHLD."""
 
@@ -31,7 +34,7 @@ class Stop:
         self.pid = pid
         """The main process, 0 once it has ended."""
         self.started = now
-        self.deadline = now + timeout
+        self.deadline = now + timeout - min(timeout * EARLY, EARLY_MOST)
         self.killed_at: float | None = None
         self.escalated = False
         self.termed: set[tuple[int, int]] = set()

@@ -1,0 +1,179 @@
+"""Sessions are verbs. `nox -s falsify report gate` runs several; what stands after `--` goes to each session that knows it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+HERE = Path(__file__).parent
+COVERAGE_FLOOR = 90
+"""Percent of branches and lines of duende/ the tests must reach. The one place for it."""
+
+
+HARNESS = str(HERE / ".nox" / "harness")
+"""One environment for all sessions that need the same packages."""
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the library's own dependencies and the *groups*. The library itself is imported from the tree, so that a planted defect is."""
+    wanted = list(PROJECT["project"]["dependencies"])
+    for group in groups:
+        wanted += PROJECT["dependency-groups"][group]
+    session.install(*wanted)
+
+
+def options(session: nox.Session, known: dict[str, int], *, ids: str = "") -> list[str]:
+    """Those of the words after `--` that this session knows: its options with their values, and ids like F007 where *ids* is "F".
+
+    Several sessions of one command share these words, so each leaves alone what is another's; what is nobody's is an error.
+    """
+    chosen: list[str] = []
+    words = iter(session.posargs)
+    for word in words:
+        name, joined, _ = word.partition("=")
+        if name in EVERY:
+            values = [] if joined else [next(words, "") for _ in range(EVERY[name])]
+            chosen += [word, *values] if name in known else []
+        elif word[:1] in {"F", "S"} and word[1:].isdigit():
+            chosen += [word] if word[:1] == ids else []
+        else:
+            session.error(
+                f"no session knows {word!r}; they know {' '.join(sorted(EVERY))} and ids like F007 and S001"
+            )
+    return chosen
+
+
+FALSIFY = {
+    "--category": 1,
+    "--level": 1,
+    "--seed": 1,
+    "--retry": 0,
+    "--jobs": 1,
+    "--lab": 0,
+    "--list": 0,
+    "--out": 1,
+}
+SABOTEURS = {"--category": 1, "--level": 1, "--seed": 1, "--all": 0, "--out": 1}
+SCENARIOS = {"--seed": 1, "--adapter": 1, "--out": 1, "--jobs": 1}
+GATE = {"--profile": 1}
+EVERY = {**FALSIFY, **SABOTEURS, **SCENARIOS, **GATE, "--allure": 0}
+
+
+@nox.session(venv_location=HARNESS)
+def tests(session: nox.Session) -> None:
+    """Run the unit, property and repository tests, with branch coverage of duende/. Words after `--` go to pytest."""
+    install(session, "tests")
+    # Child processes measure themselves too: site runs this line in every interpreter of this environment.
+    hook = next(Path(session.virtualenv.location).glob("lib/python*/site-packages")) / "measure_children.pth"
+    hook.write_text("import coverage; coverage.process_startup()\n", encoding="ascii")
+    session.run("coverage", "erase")
+    own = [word for word in session.posargs if word not in {"--lab", "--allure"}]
+    env = {"COVERAGE_PROCESS_START": str(HERE / "pyproject.toml")}
+    session.run("coverage", "run", "-m", "pytest", *own, env=env)
+    session.run("coverage", "combine", "--quiet")
+    floor = 0 if own else COVERAGE_FLOOR  # some of the tests cover some of the library
+    session.run("coverage", "report", f"--fail-under={floor}")
+
+
+@nox.session(venv_backend="none")
+def lab(session: nox.Session) -> None:
+    """Install the programs that attempts and bench supervise (Debian, root; elsewhere it says so and goes on). Starts no service."""
+    session.run(sys.executable, "-m", "falsification.kit.lab")
+
+
+@nox.session(venv_location=HARNESS)
+def falsify(session: nox.Session) -> None:
+    """Try to falsify the claims: `nox -s falsify -- F001 F007`, `-- --category A`, `-- --lab`. Verdicts go to reports/out."""
+    install(session, "tests")
+    session.run("python", "-m", "falsification", *options(session, FALSIFY, ids="F"))
+
+
+@nox.session(venv_location=HARNESS)
+def saboteurs(session: nox.Session) -> None:
+    """Run what survived under its planted defects: each must be noticed."""
+    install(session, "tests")
+    session.run("python", "-m", "falsification", "--saboteurs", *options(session, SABOTEURS, ids="F"))
+
+
+@nox.session(venv_location=HARNESS)
+def scenarios(session: nox.Session) -> None:
+    """Run the scenarios: `nox -s scenarios -- S001 --seed 7`."""
+    install(session, "tests")
+    session.run("python", "-m", "scenarios", *options(session, SCENARIOS, positional="S"))
+
+
+@nox.session(venv_location=HARNESS)
+def report(session: nox.Session) -> None:
+    """Write reports/out/report.html; with `-- --allure` also reports/out/allure.html, which needs npm."""
+    install(session, "tests")
+    session.run("python", "-m", "reports.html")
+    if "--allure" in session.posargs:
+        session.run(
+            "npm", "install", "--no-fund", "--no-audit", "--prefix", str(HERE / "reports"), external=True
+        )
+        with session.chdir(HERE / "reports"):
+            session.run(
+                "npx",
+                "--no-install",
+                "allure",
+                "generate",
+                "out/allure-results",
+                "-c",
+                "allurerc.mjs",
+                external=True,
+            )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Compare with other supervisors. Words after `--` go to the bench."""
+    install(session, "tests", "bench")
+    session.run(
+        "python", "-m", "bench", *(word for word in session.posargs if word not in {"--lab", "--allure"})
+    )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format, and the rules of the repository."""
+    install(session, "tests", "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("python", "-m", "pytest", "-q", "falsification/repo")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types strictly: everything for Linux, the library for macOS too."""
+    install(session, "tests", "types")
+    session.run("mypy", "--platform", "linux", *_existing(PROJECT["tool"]["mypy"]["files"]))
+    session.run("mypy", "--platform", "darwin", "duende")
+
+
+def _existing(names: Iterable[str]) -> list[str]:
+    return [
+        name
+        for name in names
+        if (HERE / name).is_dir() and any((HERE / name).rglob("*.py")) or (HERE / name).is_file()
+    ]
+
+
+# Last, so that whatever runs in the same command has run: it ends nox with the gate's own code.
+@nox.session(venv_location=HARNESS)
+def gate(session: nox.Session) -> None:
+    """Decide about a release: `nox -s gate -- --profile linux-native`. nox ends with the gate's exit code."""
+    install(session, "tests")
+    done = subprocess.run(
+        [f"{session.bin}/python", "-m", "reports.gate", *options(session, GATE)], cwd=HERE, check=False
+    )
+    if done.returncode:
+        raise SystemExit(done.returncode)  # session.run would turn every failure into nox's own 1
