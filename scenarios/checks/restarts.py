@@ -138,3 +138,16 @@ def never_ended(name: str, *, before: str) -> Checker:
         return true(f"{name} ran until it was asked to {before}")
 
     return never_ended_check
+
+
+def keeps_restarting(name: str, times: int) -> Checker:
+    """A daemon that is always to be restarted really was, that often; to stop half way is false."""
+
+    def keeps_restarting_check(history: Sequence[Operation]) -> Result:
+        counted = observed(history, "flaps", name=name)
+        if not counted:
+            return vacuous("nobody counted the restarts")
+        found = counted[-1].value["restarts"]
+        return true(f"{found} restarts") if found >= times else false(f"restarting ended after {found} of {times}")
+
+    return keeps_restarting_check
