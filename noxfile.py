@@ -102,7 +102,7 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase")
     own = [word for word in session.posargs if word not in {"--lab", "--allure"}]
     env = {"COVERAGE_PROCESS_START": str(HERE / "pyproject.toml")}
-    session.run("coverage", "run", "-m", "pytest", *own, env=env)
+    session.run("coverage", "run", "-m", "pytest", "-n", "2", *own, env=env)
     session.run("coverage", "combine", "--quiet")
     floor = 0 if own else COVERAGE_FLOOR  # some of the tests cover some of the library
     session.run("coverage", "report", f"--fail-under={floor}")
