@@ -5,7 +5,7 @@ Public names resolve on first use, so that `import duende` costs next to nothing
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from duende.adapters.choose import detect_platform as detect_platform

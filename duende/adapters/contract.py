@@ -156,6 +156,10 @@ class SpawnRequest(msgspec.Struct, frozen=True, kw_only=True):
     config: DaemonConfig
     env: dict[str, str] = {}
     """Added by whoever starts it (readiness, ids); wins over the configuration's."""
+    config_hash: str = ""
+    """Digest of the configuration, kept in the handle."""
+    import_path: str = ""
+    """A folder put first on the import path of a `Daemon` class; empty where the class is installed."""
 
 
 class EventKind(enum.Enum):
@@ -167,6 +171,8 @@ class EventKind(enum.Enum):
     STOPPING = "stopping"
     STATUS = "status"
     WATCHDOG = "watchdog"
+    LOG_LINE = "log-line"
+    """A line matched the readiness pattern."""
     LOG_LOST = "log-lost"
     ALERT = "alert"
 
@@ -179,6 +185,8 @@ class AdapterEvent(msgspec.Struct, frozen=True, kw_only=True):
     exit: ProcessExit | None = None
     detail: str = ""
     pid: int = 0
+    leftovers: bool = False
+    """EXITED: descendants of the main process are still alive."""
 
 
 EventSink = Callable[[AdapterEvent], None]

@@ -98,7 +98,7 @@ class RestartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     multiplier: float = 2.0
     max_delay: float = 300.0
     max_retries: int = 10
-    """At most that many restarts within `window`; then Failed("gave up"). 0 means no restart at all."""
+    """At most that many restarts within `window`; then Failed("gave up"). 0 means no restart at all, 10000 or more no limit."""
     window: float = 3600.0
     """Seconds over which restarts are counted."""
     stable_after: float = 60.0

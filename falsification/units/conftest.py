@@ -1,9 +1,8 @@
-"""Settings of all fast tests."""
+"""Settings of all unit tests: no deadline for hypothesis (these machines are shared), the seed printed when something fails."""
 
 from __future__ import annotations
 
 from hypothesis import settings
 
-# A machine that is busy with something else must not fail a law; a hung test still ends, by its timeout.
-settings.register_profile("units", deadline=None, print_blob=True)
-settings.load_profile("units")
+settings.register_profile("duende", deadline=None, max_examples=60, print_blob=True)
+settings.load_profile("duende")

@@ -1,0 +1,89 @@
+"""Which platform this is, and its adapter. Detection is a pure function of a view of the host; adapters are imported on demand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import msgspec
+
+from duende.adapters.contract import Platform, PlatformAdapter
+from duende.errors import NotSupportedError
+
+CONTAINER_MARKS = ("docker", "containerd", "kubepods", "libpod", "lxc")
+"""In /proc/1/cgroup, where the runtime's name shows up on cgroup v1."""
+
+
+class HostView(msgspec.Struct, frozen=True, kw_only=True):
+    """What detection looks at, so that it can be tried for any host on any host."""
+
+    system: str
+    """`sys.platform`."""
+    environ: dict[str, str]
+    paths: frozenset[str]
+    """Which of `LOOKED_AT` exist."""
+    init_cgroup: str = ""
+    """Text of /proc/1/cgroup."""
+
+
+LOOKED_AT = ("/.dockerenv", "/run/.containerenv", "/run/systemd/system")
+
+
+def look() -> HostView:
+    """The view of this host."""
+    try:
+        with open("/proc/1/cgroup", encoding="utf-8", errors="replace") as file:
+            cgroup = file.read()
+    except OSError:
+        cgroup = ""  # no /proc here, or hidden: then it says nothing
+    return HostView(
+        system=sys.platform,
+        environ=dict(os.environ),
+        paths=frozenset(path for path in LOOKED_AT if os.path.exists(path)),
+        init_cgroup=cgroup,
+    )
+
+
+def detect(host: HostView) -> Platform:
+    """The platform of *host*; the first that fits wins: WOS, pepita, container, Linux with systemd, macOS, else native.
+
+    /dev/virtio-ports is no sign of pepita: every QEMU guest has it.
+    """
+    environ = host.environ
+    if host.system in ("wasi", "emscripten") or environ.get("WOS_KERNEL") or environ.get("WOS_VERSION"):
+        return Platform.WOS
+    if environ.get("PEPITA_VM") or environ.get("PEPITA_VSOCK_CID"):
+        return Platform.PEPITA
+    marked = any(mark in host.init_cgroup for mark in CONTAINER_MARKS)
+    if {"/.dockerenv", "/run/.containerenv"} & host.paths or environ.get("container") or environ.get("KUBERNETES_SERVICE_HOST") or marked:
+        return Platform.CONTAINER
+    if host.system == "linux" and "/run/systemd/system" in host.paths:
+        return Platform.LINUX
+    return Platform.MACOS if host.system == "darwin" else Platform.NATIVE
+
+
+def detect_platform() -> Platform:
+    """The platform this process runs on."""
+    return detect(look())
+
+
+def select_adapter(platform: Platform | None = None, **options: Any) -> PlatformAdapter:
+    """The adapter of *platform* (detected when None), made with *options*.
+
+    Raises:
+        NotSupportedError: this version has no adapter for it; the native one runs daemons on any Linux.
+    """
+    chosen = platform or detect_platform()
+    if chosen is Platform.NATIVE:
+        from duende.adapters.native.adapter import NativeAdapter
+
+        return NativeAdapter(**options)
+    raise NotSupportedError(
+        chosen.value, "be driven by this version of duende", remedy="use select_adapter(Platform.NATIVE): it supervises processes anywhere on Linux"
+    )
+
+
+def default_adapter(runtime_dir: str, state_dir: str, *, keep: bool) -> PlatformAdapter:
+    """The adapter a manager uses unless it is given one: native."""
+    return select_adapter(Platform.NATIVE, runtime_dir=runtime_dir, state_dir=state_dir, keep=keep)

@@ -1,0 +1,107 @@
+"""Start a batch of programs that share their settings, at the speed of posix_spawn.
+
+A short-lived process (the midwife) is forked, applies the settings once, and posix_spawns every program of the batch (vfork class: no
+page table is copied, whatever the parent's size). Then it ends, and its children become the warden's, which is their subreaper. This way
+limits, user and folder hold before the first instruction, which posix_spawn alone cannot do and a fork for each daemon is 3-5 times slower at.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from duende.adapters.native.warden import wire
+from duende.adapters.native.warden.apply import StepError, apply_settings
+from duende.kernel.process import RESET_SIGNALS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+BATCH = 64
+"""Programs for one midwife: bounds its descriptors, and lets two of them work side by side."""
+
+
+def start_midwife(batch: int, settings: dict[str, Any], items: list[Any]) -> tuple[int, int]:
+    """Fork the process that starts *items*; gives its pid and the descriptor its report comes from.
+
+    Raises:
+        OSError: no process or descriptor is to be had.
+    """
+    reading, writing = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        raise
+    if pid == 0:
+        code = 70  # EX_SOFTWARE: the report below was not written
+        try:
+            signal.set_wakeup_fd(-1)
+            os.dup2(writing, 3, inheritable=False)
+            os.closerange(4, 1 << 20)
+            report = deliver(settings, items)
+            write_all(3, wire.pack(("spawned", batch, report)))
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(writing)
+    return pid, reading
+
+
+def deliver(settings: dict[str, Any], items: list[Any]) -> list[tuple[Any, ...]]:
+    """In the midwife: apply, spawn, and say for each item (id, pid) or (id, 0, errno, step, about)."""
+    try:
+        outputs = open_outputs(settings, items)
+        apply_settings(settings)
+    except StepError as error:
+        return [(item[0], 0, error.errno, error.step, error.about) for item in items]
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    base = settings.get("env") or {}
+    report: list[tuple[Any, ...]] = []
+    for item, output in zip(items, outputs, strict=True):
+        daemon_id, path, argv, extra, _ = item
+        out, err = output if output is not None else (null, null)
+        actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
+        try:
+            pid = os.posix_spawn(
+                path, argv, {**base, **extra}, file_actions=actions, setsid=True, setsigmask=(), setsigdef=RESET_SIGNALS
+            )
+        except OSError as error:
+            report.append((daemon_id, 0, error.errno or 0, "exec", path))
+        else:
+            report.append((daemon_id, pid))
+    return report
+
+
+def open_outputs(settings: dict[str, Any], items: list[Any]) -> list[tuple[int, int] | None]:
+    """Open where each item's output goes, while the rights to do so are still held; None is /dev/null.
+
+    A log pipe is opened for reading and writing: the daemon then holds a reader of its own, so that writing never raises SIGPIPE,
+    whoever else dies (fifo(7)).
+
+    Raises:
+        StepError: a log pipe cannot be opened.
+    """
+    outputs: list[tuple[int, int] | None] = []
+    for item in items:
+        where = item[4]
+        if where == "inherit":
+            outputs.append((1, 2))
+        elif where:
+            try:
+                fd = os.open(where, os.O_RDWR | os.O_CLOEXEC)
+            except OSError as error:
+                raise StepError(error.errno or 0, "log", where) from error
+            outputs.append((fd, fd))
+        else:
+            outputs.append(None)
+    return outputs
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of *data* to a blocking descriptor."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

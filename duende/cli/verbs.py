@@ -1,0 +1,175 @@
+"""The verbs of the command, one function each: `do_<verb>(options) -> exit code`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from duende.cli import exits, output
+from duende.errors import ConfigError, DaemonIOError, NotFoundError
+from duende.manager.client import ManagerClient
+
+STOP_PATIENCE = 600.0
+"""Seconds the command waits for a stop: a daemon's own shutdown_timeout decides, this only bounds a manager that hangs."""
+
+
+def _client(options: argparse.Namespace, timeout: float = 60.0) -> ManagerClient:
+    return ManagerClient(options.runtime_dir, timeout=timeout)
+
+
+def _show(options: argparse.Namespace, result: Any, plain: Any) -> int:
+    if options.json:
+        output.json({"ok": True, "result": result})
+    else:
+        plain(result)
+    return exits.OK
+
+
+def do_manager(options: argparse.Namespace) -> int:
+    """Run the manager in this process."""
+    from duende.manager.service import Options, serve
+
+    chosen = Options(options.fleet, options.state_dir, options.runtime_dir, keep=not options.no_keep, notify_fd=options.notify_fd)
+    return serve(chosen, options.early)
+
+
+def do_start(options: argparse.Namespace) -> int:
+    """Start by name or path."""
+    path = options.what
+    if not (os.path.exists(path) or path.endswith(".toml") or "/" in path):
+        with _client(options) as client:
+            return _show(options, client.ask("start", name=path), output.status)
+    from duende.config import load_fleet
+
+    found = load_fleet(path)  # every mistake is explained here, before a manager is started for nothing
+    if found and all(isinstance(config, ConfigError) for _, config in found):
+        problems = tuple(line for _, config in found if isinstance(config, ConfigError) for line in config.problems)
+        raise ConfigError(f"cannot use {path}", problems=problems, source=path)
+    try:
+        client = _client(options)
+    except NotFoundError:
+        from duende.cli.background import start_manager
+
+        start_manager(options.runtime_dir, options.state_dir)
+        client = _client(options)
+    with client:
+        result = client.ask("load", path=os.path.abspath(path))
+        views = {view["name"]: view for view in client.ask("list")}
+    names = [config.name for _, config in found if not isinstance(config, ConfigError)]
+    if options.json:
+        output.json({"ok": not (result["errors"] or result["failed"]), "result": result})
+    else:
+        output.ps([views[name] for name in names if name in views])
+        for name, problem in {**result["errors"], **result["failed"]}.items():
+            sys.stderr.write(f"duende: {name}: {problem}\n")
+    return exits.FAILED if result["errors"] or result["failed"] else exits.OK
+
+
+def do_stop(options: argparse.Namespace) -> int:
+    """Stop one daemon."""
+    with _client(options, STOP_PATIENCE) as client:
+        result = client.ask("stop", name=options.name)
+    _show(options, result, output.certificate)
+    return exits.OK if result["proven"] else exits.FAILED
+
+
+def do_restart(options: argparse.Namespace) -> int:
+    """Restart one daemon."""
+    with _client(options, STOP_PATIENCE) as client:
+        return _show(options, client.ask("restart", name=options.name), output.status)
+
+
+def do_forget(options: argparse.Namespace) -> int:
+    """Unregister one daemon."""
+    with _client(options) as client:
+        return _show(options, client.ask("unregister", name=options.name), lambda _: print(f"{options.name}: forgotten"))
+
+
+def do_status(options: argparse.Namespace) -> int:
+    """Say how one daemon is."""
+    with _client(options) as client:
+        view = client.ask("status", name=options.name)
+    _show(options, view, output.status)
+    if view["status"] == "Running" and view["health"] == "Unhealthy":
+        return exits.UNHEALTHY
+    return exits.OF_PHASE[view["status"]]
+
+
+def do_ps(options: argparse.Namespace) -> int:
+    """List all daemons."""
+    with _client(options) as client:
+        return _show(options, client.ask("list"), output.ps)
+
+
+def do_signal(options: argparse.Namespace) -> int:
+    """Send a signal."""
+    from duende.signals import Signal
+
+    wanted = Signal.parse(options.signal)
+    with _client(options) as client:
+        return _show(options, client.ask("signal", name=options.name, signal=wanted.value), lambda _: None)
+
+
+def do_logs(options: argparse.Namespace) -> int:
+    """Print the end of a daemon's output."""
+    with _client(options) as client:
+        lines = client.ask("logs", name=options.name, lines=options.lines)
+        path = client.ask("log_path", name=options.name) if options.follow else None
+    if options.json:
+        output.json({"ok": True, "result": lines})
+        return exits.OK
+    for line in lines:
+        print(line)
+    if options.follow and path:
+        from duende.cli.follow import follow
+
+        follow(path)
+    return exits.OK
+
+
+def do_events(options: argparse.Namespace) -> int:
+    """Print events."""
+    with _client(options) as client:
+        if not options.follow:
+            return _show(options, client.ask("events", lines=options.lines), lambda found: [output.event(one) for one in found])
+        for happened in client.events(options.lines):
+            output.event(happened)
+    return exits.OK
+
+
+def do_shutdown(options: argparse.Namespace) -> int:
+    """End all daemons and the manager."""
+    with _client(options, STOP_PATIENCE) as client:
+        result = client.ask("shutdown")
+    _show(options, result, lambda found: [output.certificate(one) for one in found])
+    return exits.OK if all(one["proven"] for one in result) else exits.FAILED
+
+
+def do_validate(options: argparse.Namespace) -> int:
+    """Check files."""
+    from duende.config import load_fleet
+
+    report = []
+    for path in options.files:
+        try:
+            found = load_fleet(path)
+        except (ConfigError, DaemonIOError) as error:
+            report.append({"file": path, "ok": False, "problems": list(getattr(error, "problems", (error.problem,)))})
+            continue
+        for name, config in found:
+            bad = isinstance(config, ConfigError)
+            report.append({"file": path, "name": name, "ok": not bad, "problems": list(config.problems) if isinstance(config, ConfigError) else []})
+    good = all(entry["ok"] for entry in report)
+    if options.json:
+        output.json({"ok": good, "result": report})
+    else:
+        for entry in report:
+            for problem in entry["problems"]:
+                sys.stderr.write(f"{problem}\n")
+            if entry["ok"]:
+                print(f"{entry['file']}: {entry['name']} is valid")
+    return exits.OK if good else exits.FAILED
+
+

@@ -1,0 +1,135 @@
+"""Health, status and metrics of a running daemon on a unix socket: the smallest HTTP that curl and Prometheus speak."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from duende.config.model import DaemonConfig
+from duende.daemon import Daemon, DaemonContext
+from duende.errors import DaemonIOError
+from duende.states import HealthStatus
+
+REQUEST_TIMEOUT = 5.0
+"""Seconds a client may take to send its request."""
+LARGEST_REQUEST = 8192
+AT_ONCE = 32
+"""Connections served side by side; more are closed at once."""
+
+
+class Endpoint:
+    """Serves GET /health (200, or 503 when unhealthy), /metrics (Prometheus text) and /status (JSON)."""
+
+    def __init__(self, path: str, daemon: Daemon, context: DaemonContext, config: Callable[[], DaemonConfig]) -> None:
+        self.path = path
+        self._daemon = daemon
+        self._context = context
+        self._config = config
+        self._server: asyncio.AbstractServer | None = None
+        self._open = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Listen; a socket nobody listens on any more is replaced.
+
+        Raises:
+            DaemonIOError: the path cannot be used, or somebody listens there.
+        """
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(self.path)
+            except FileNotFoundError:
+                pass  # the usual case
+            except ConnectionRefusedError as error:
+                # Also what connect(2) says of a file that is no socket, and that file is somebody's.
+                if not stat.S_ISSOCK(os.lstat(self.path).st_mode):
+                    raise self._unusable(FileExistsError(errno.EEXIST, "a file that is no socket is there")) from error
+                os.unlink(self.path)
+            except OSError as error:
+                raise self._unusable(error) from error
+            else:
+                raise DaemonIOError(f"cannot listen on {self.path}: somebody does already", errno=errno.EADDRINUSE, path=self.path, remedy="use another --socket")
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, self.path, limit=LARGEST_REQUEST)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def close(self) -> None:
+        """Stop listening and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            try:
+                os.unlink(self.path)
+            except FileNotFoundError:
+                pass  # removed by somebody else
+
+    def _unusable(self, error: OSError) -> DaemonIOError:
+        return DaemonIOError(f"cannot listen on {self.path}: {error.strerror or error}", errno=error.errno or 0, path=self.path, remedy="use a shorter path in a folder you may write to")
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
+        try:
+            if self._open > AT_ONCE:
+                return
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                raw = await reader.readuntil(b"\r\n\r\n")
+            answer = await self._answer(raw)
+            writer.write(answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if raw.startswith(b"HEAD ") else answer)
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                await writer.drain()
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            pass  # a client that is slow, gone or talks nonsense gets its connection closed, nothing else
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _answer(self, raw: bytes) -> bytes:
+        words = raw.split(b"\r\n", 1)[0].split()
+        if len(words) < 2 or words[0] not in (b"GET", b"HEAD"):
+            return _response(405, "text/plain", b"only GET\n")
+        path = words[1].split(b"?")[0]
+        if path == b"/health":
+            found = await self.health()
+            return _response(200 if found.is_healthy else 503, "application/json", msgspec.json.encode(found))
+        if path == b"/metrics":
+            text = self._daemon.metrics.prometheus(self._config().name)
+            return _response(200, "text/plain; version=0.0.4; charset=utf-8", text.encode())
+        if path == b"/status":
+            config = self._config()
+            body = {
+                "name": config.name,
+                "id": str(self._daemon.id),
+                "pid": os.getpid(),
+                "version": config.version,
+                "stopping": self._context.should_shutdown(),
+                "metrics": self._daemon.metrics.snapshot(),
+            }
+            return _response(200, "application/json", msgspec.json.encode(body))
+        return _response(404, "text/plain", b"known: /health /metrics /status\n")
+
+    async def health(self) -> HealthStatus:
+        """Ask the daemon, within the configured timeout; one that raises or is late is unhealthy."""
+        began = time.monotonic()
+        timeout = self._config().health_check.timeout
+        try:
+            async with asyncio.timeout(timeout):
+                found = await self._daemon.health_check()
+        except TimeoutError:
+            found = HealthStatus.unhealthy(f"health_check() took longer than {timeout:g} s")
+        except Exception as error:  # noqa: BLE001  (the daemon's own code; that it raised is the finding)
+            found = HealthStatus.unhealthy(f"health_check() raised {type(error).__name__}: {error}")
+        return msgspec.structs.replace(found, latency_ms=(time.monotonic() - began) * 1e3, checked_at=time.time())
+
+
+def _response(code: int, kind: str, body: bytes) -> bytes:
+    reason = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}[code]
+    head = f"HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body

@@ -1,0 +1,177 @@
+"""The manager's control socket: one JSON object a line, requests and answers (see `protocol`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from duende.errors import AlreadyRunningError, DaemonIOError, DuendeError
+from duende.manager import protocol
+from duende.manager.manager import DaemonManager
+from duende.signals import Signal
+from duende.supervisor import SupervisorEvent
+
+LARGEST_REQUEST = 1 << 20
+LARGEST_BACKLOG = 4 << 20
+"""Bytes a slow reader of events may be behind before it is cut off."""
+
+
+class Control:
+    """Serves requests for one manager."""
+
+    def __init__(self, manager: DaemonManager, shutdown: Callable[[], Awaitable[None]]) -> None:
+        self._manager = manager
+        self._shutdown = shutdown
+        self._path = os.path.join(manager.folders.runtime_dir, protocol.SOCKET_NAME)
+        self._server: asyncio.AbstractServer | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._decoder = msgspec.json.Decoder(protocol.Request)
+
+    async def open(self) -> None:
+        """Listen; only this user may connect.
+
+        Raises:
+            AlreadyRunningError: another manager answers there.
+            DaemonIOError: the socket cannot be made.
+        """
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(self._path)
+            except FileNotFoundError:
+                pass  # the first one here
+            except OSError:
+                os.unlink(self._path)  # nobody listens any more
+            else:
+                raise AlreadyRunningError(f"cannot listen on {self._path}: a manager answers there", remedy="use another --runtime-dir")
+        try:
+            loop = asyncio.get_running_loop()
+            old = os.umask(0o177)
+            try:
+                self._server = await loop.create_unix_server(lambda: Connection(self), self._path, backlog=512)
+            finally:
+                os.umask(old)
+        except OSError as error:
+            raise DaemonIOError(f"cannot listen on {self._path}: {error.strerror}", errno=error.errno or 0, path=self._path, remedy="use a shorter --runtime-dir") from error
+
+    async def close(self) -> None:
+        """Stop listening and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass  # removed by hand
+
+    def handle(self, connection: Connection, line: bytes) -> None:
+        """Answer one request; quick ones at once, others when they are done."""
+        try:
+            request = self._decoder.decode(line)
+        except msgspec.MsgspecError as error:
+            connection.answer({"ok": False, "error": {"kind": "SerializationError", "message": f"cannot read the request: {error}"}})
+            return
+        try:
+            if request.op == "status":
+                connection.answer({"ok": True, "id": request.id, "result": self._manager.status(request.name).to_wire()})
+            elif request.op == "list":
+                connection.answer({"ok": True, "id": request.id, "result": [view.to_wire() for view in self._manager.list()]})
+            elif request.op == "ping":
+                connection.answer({"ok": True, "id": request.id, "result": {"pid": os.getpid()}})
+            else:
+                task = asyncio.get_running_loop().create_task(self._slowly(connection, request))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        except DuendeError as error:
+            connection.answer(protocol.failure(request, error))
+
+    async def _slowly(self, connection: Connection, request: protocol.Request) -> None:
+        try:
+            result = await self._do(connection, request)
+        except DuendeError as error:
+            connection.answer(protocol.failure(request, error))
+            return
+        except Exception as error:  # noqa: BLE001  (a bug in one request must not end the manager; the caller is told)
+            connection.answer(protocol.failure(request, error))
+            return
+        connection.answer({"ok": True, "id": request.id, "result": result})
+        if request.op == "shutdown":
+            await self._shutdown()
+
+    async def _do(self, connection: Connection, request: protocol.Request) -> Any:
+        manager, name = self._manager, request.name
+        if request.op == "start":
+            return (await manager.start(name)).to_wire()
+        if request.op == "stop":
+            return protocol.certificate(await manager.stop(name))
+        if request.op == "restart":
+            return (await manager.restart(name)).to_wire()
+        if request.op == "signal":
+            await manager.signal(name, Signal.parse(request.signal))
+            return None
+        if request.op == "logs":
+            return await manager.logs(name, request.lines)
+        if request.op == "log_path":
+            return manager.log_path(name)
+        if request.op == "load":
+            return await protocol.load_into(manager, request.path)
+        if request.op == "unregister":
+            await manager.unregister(name)
+            return None
+        if request.op == "events":
+            connection.follow(manager)
+            return [protocol.event(event) for event in list(manager.events)[-request.lines :]]
+        if request.op == "shutdown":
+            return [protocol.certificate(found) for found in await manager.shutdown_all()]
+        raise protocol.unknown(request.op)
+
+
+class Connection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._cancel: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        self._transport = transport  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """The client went."""
+        self._transport = None
+        if self._cancel is not None:
+            self._cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; answer each whole line."""
+        self._buffer += data
+        while (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            if line.strip():
+                self._control.handle(self, line)
+        if len(self._buffer) > LARGEST_REQUEST and self._transport is not None:
+            self._transport.abort()
+
+    def answer(self, message: dict[str, Any]) -> None:
+        """Send one object."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(msgspec.json.encode(message) + b"\n")
+
+    def follow(self, manager: DaemonManager) -> None:
+        """Send every event from now on."""
+        if self._cancel is None:
+            self._cancel = manager.subscribe(self._send_event)
+
+    def _send_event(self, event: SupervisorEvent) -> None:
+        if self._transport is not None and self._transport.get_write_buffer_size() > LARGEST_BACKLOG:
+            self._transport.abort()
+            return
+        self.answer({"event": protocol.event(event)})

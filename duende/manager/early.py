@@ -1,0 +1,75 @@
+"""What a manager process does before it loads anything: fork its warden while both are small and share almost every page."""
+
+from __future__ import annotations
+
+import os
+
+from duende.manager.paths import default_runtime_dir, default_state_dir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+
+def fork_early(argv: list[str]) -> tuple[socket.socket, int] | None:
+    """Fork the warden for the command line *argv*, or None where that has to wait until it is properly read."""
+    if "-h" in argv or "--help" in argv:
+        return None
+    return fork_warden_of(
+        _option(argv, "--runtime-dir") or default_runtime_dir(),
+        _option(argv, "--state-dir") or default_state_dir(),
+        keep="--no-keep" not in argv,
+    )
+
+
+def _option(argv: list[str], name: str) -> str | None:
+    for position, word in enumerate(argv):
+        if word == name and position + 1 < len(argv):
+            return argv[position + 1]
+        if word.startswith(name + "="):
+            return word[len(name) + 1 :]
+    return None
+
+
+def fork_warden_of(runtime_dir: str, state_dir: str, *, keep: bool) -> tuple[socket.socket, int] | None:
+    """Fork the warden while this process is still small; None when an earlier one is still alive (or the folder is not usable yet)."""
+    import socket
+
+    from duende.adapters.native.warden.start import fork_warden, listen
+
+    path = f"{runtime_dir}/warden.sock"
+    try:
+        os.makedirs(runtime_dir, mode=0o711, exist_ok=True)
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(path)
+        return None
+    except (FileNotFoundError, ConnectionRefusedError):
+        pass  # none alive: this is the usual case
+    except OSError:
+        return None  # the manager proper reports what is wrong with the folder
+    if _locked(state_dir):
+        return None
+    ours, theirs = socket.socketpair()
+    listener = listen(path) if keep else None
+    pid = fork_warden(theirs, [ours], listener, keep=keep)
+    theirs.close()
+    if listener is not None:
+        listener.close()
+    return ours, pid
+
+
+def _locked(state_dir: str) -> bool:
+    """Whether another manager holds the state folder; it will be told properly a moment later."""
+    import fcntl
+
+    try:
+        fd = os.open(os.path.join(state_dir, "manager.lock"), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -1,0 +1,132 @@
+"""The manager as a process: `duende manager FLEET`. Started in the foreground; `duende start` starts it in the background when needed.
+
+Order matters for speed: the warden is forked before anything heavy is loaded, and asyncio comes in while it starts its first daemons.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from duende.errors import ConfigError, DuendeError
+
+if TYPE_CHECKING:
+    import socket
+
+
+class Options:
+    """What the command line of the manager said."""
+
+    __slots__ = ("fleet", "keep", "notify_fd", "runtime_dir", "state_dir")
+
+    def __init__(self, fleet: str | None, state_dir: str, runtime_dir: str, *, keep: bool = True, notify_fd: int | None = None) -> None:
+        self.fleet = fleet
+        self.state_dir = state_dir
+        self.runtime_dir = runtime_dir
+        self.keep = keep
+        self.notify_fd = notify_fd
+        """Gets one line when the manager is up (or says why not), then is closed."""
+
+
+def serve(options: Options, early: tuple[socket.socket, int] | None = None) -> int:
+    """Run the manager until it is told to stop; the exit code. *early* is the warden that `early.fork_early` made."""
+    without_ssl = "ssl" not in sys.modules
+    if without_ssl:  # a manager speaks no TLS: a fifth of its memory and of its start
+        sys.modules["ssl"] = None  # type: ignore[assignment]
+    import asyncio
+
+    if without_ssl:
+        del sys.modules["ssl"]
+    return asyncio.run(_main(options, early))
+
+
+async def _main(options: Options, early: tuple[socket.socket, int] | None) -> int:
+    import asyncio
+    import signal
+
+    from duende.adapters.native.adapter import NativeAdapter
+    from duende.adapters.native.link import Link
+    from duende.manager.control import Control
+    from duende.manager.manager import DaemonManager
+
+    link = Link(*early) if early is not None else None
+    adapter = NativeAdapter(runtime_dir=options.runtime_dir, state_dir=options.state_dir, keep=options.keep, link=link)
+    manager = DaemonManager(adapter=adapter, state_dir=options.state_dir, runtime_dir=options.runtime_dir, keep=options.keep)
+    finished = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    ending: list[asyncio.Task[Any]] = []
+
+    async def finish() -> None:
+        finished.set()
+
+    async def end() -> None:
+        await manager.shutdown_all()
+        finished.set()
+
+    def on_signal() -> None:
+        if not ending:
+            ending.append(loop.create_task(end()))
+
+    try:
+        await manager.open()
+    except DuendeError as error:
+        if link is not None:
+            link.close()
+        _announce(options, f"error: {error}")
+        sys.stderr.write(f"duende manager: {error}\n")
+        return 75  # EX_TEMPFAIL: somebody else has the folders, or they cannot be used
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, on_signal)
+    control = Control(manager, finish)
+    code = 0
+    try:
+        await control.open()
+        if manager.journal_set_aside is not None:
+            sys.stderr.write(f"duende manager: an unreadable journal was set aside as {manager.journal_set_aside}\n")
+        if options.fleet is not None:
+            code = await _load(manager, options.fleet, on_signal)
+        _announce(options, "ready")
+        if code == 0:
+            await finished.wait()
+    except DuendeError as error:
+        _announce(options, f"error: {error}")
+        sys.stderr.write(f"duende manager: {error}\n")
+        code = 78  # EX_CONFIG
+    finally:
+        if ending:
+            await asyncio.gather(*ending, return_exceptions=True)
+        await control.close()
+        if code != 0:
+            await manager.shutdown_all()
+        await manager.close()
+    return code
+
+
+async def _load(manager: Any, fleet: str, stop: Any) -> int:
+    from duende.config import load_fleet
+
+    found = load_fleet(os.path.abspath(fleet))
+    good = 0
+    for name, config in found:
+        if isinstance(config, ConfigError):
+            sys.stderr.write(f"duende manager: {name}: {config}\n")
+            continue
+        good += 1
+        manager.register(config, checked=True)
+    if found and not good:
+        return 78
+    adopted = set(await manager.resume())
+    wanted = [config.name for _, config in found if not isinstance(config, ConfigError)]
+    manager.begin_many([name for name in wanted if name not in adopted and manager.wanted_at_boot(name)])
+    return 0
+
+
+def _announce(options: Options, line: str) -> None:
+    if options.notify_fd is not None:
+        try:
+            os.write(options.notify_fd, line.encode() + b"\n")
+            os.close(options.notify_fd)
+        except OSError:
+            pass  # whoever started us did not wait
+        options.notify_fd = None

@@ -1,0 +1,428 @@
+"""Keeps ONE daemon alive: its state, its restarts, its readiness, on any adapter.
+
+Driven by calls and by the adapter's events, all in one event loop; holds no task while nothing happens. Starting goes through a `Launcher`,
+which gathers what is to start in one turn of the loop into one batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from duende import restart
+from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind, PlatformAdapter, SpawnRequest, StopCertificate
+from duende.clock import SYSTEM_CLOCK, Clock
+from duende.config.model import DaemonConfig
+from duende.errors import AlreadyRunningError, DuendeError, SignalError, StateError
+from duende.ids import DaemonId
+from duende.readiness import Readiness
+from duende.signals import Signal
+from duende.states import DaemonStatus, FailureKind, FailureReason, HealthStatus, Phase, ProcessExit
+
+
+class Wish(enum.Enum):
+    """What the operator wants."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class SupervisorEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something happened to the daemon."""
+
+    name: str
+    kind: str
+    """starting, running, paused, resumed, stopping, stopped, exited, failed, restarting, gave-up, health, log-lost, status, alert."""
+    detail: str = ""
+    status: DaemonStatus
+    pid: int = 0
+    at: float = 0.0
+    """Unix seconds."""
+
+
+class Launcher(Protocol):
+    """Starts daemons; answers by `Supervisor.launched`."""
+
+    def request_launch(self, supervisor: Supervisor) -> None:
+        """Start it soon, together with others that ask in this turn of the loop."""
+        ...
+
+
+class Supervisor:
+    """One daemon and everything that is decided about it."""
+
+    __slots__ = (
+        "_adapter",
+        "_began",
+        "_clock",
+        "_emit_event",
+        "_import_path",
+        "_launched",
+        "_launcher",
+        "_launching",
+        "_lock",
+        "_readiness",
+        "_sent",
+        "_stopping",
+        "_timer",
+        "_waiting",
+        "config",
+        "config_hash",
+        "daemon_id",
+        "handle",
+        "health",
+        "last_exit",
+        "last_stop",
+        "next_restart_at",
+        "note",
+        "restart_state",
+        "started_at",
+        "status",
+        "wish",
+    )
+
+    def __init__(
+        self,
+        config: DaemonConfig,
+        adapter: PlatformAdapter,
+        launcher: Launcher,
+        emit: Callable[[SupervisorEvent], None],
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        daemon_id: str | None = None,
+        config_hash: str = "",
+        import_path: str = "",
+    ) -> None:
+        self.config = config
+        self.config_hash = config_hash
+        self.daemon_id = daemon_id or str(DaemonId.new())
+        self.status = DaemonStatus(Phase.CREATED)
+        self.handle: DaemonHandle | None = None
+        self.wish = Wish.DOWN
+        self.health: HealthStatus | None = None
+        self.restart_state = restart.RestartState()
+        self.last_exit: ProcessExit | None = None
+        self.last_stop: StopCertificate | None = None
+        self.started_at: float | None = None
+        """Wall clock of the last start that became ready."""
+        self.next_restart_at: float | None = None
+        """Monotonic time of the restart that is planned, or None."""
+        self.note = ""
+        """What the daemon last said of itself (STATUS=)."""
+        self._adapter = adapter
+        self._launcher = launcher
+        self._emit_event = emit
+        self._clock = clock
+        self._import_path = import_path
+        self._lock: asyncio.Lock | None = None
+        self._launching = False
+        self._began = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._readiness: Readiness | None = None
+        self._sent: frozenset[int] = frozenset()
+        """Signals that an operator sent to the present process: an exit by one of them is no crash."""
+        self._waiting: list[asyncio.Future[None]] = []
+        self._stopping: asyncio.Task[StopCertificate] | None = None
+        self._launched: asyncio.Future[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The daemon's name."""
+        return self.config.name
+
+    @property
+    def pid(self) -> int:
+        """Main process while one is alive, else 0."""
+        return self.handle.pid if self.handle is not None and not self.status.is_terminal else 0
+
+    # -- what operators ask --------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start and wait until it is ready.
+
+        Raises:
+            AlreadyRunningError: it runs, or is about to.
+            DuendeError: the start failed; the error of the first failure.
+        """
+        self.begin()
+        await self.ready()
+
+    def begin(self) -> None:
+        """Start without waiting.
+
+        Raises:
+            AlreadyRunningError: it runs, or is about to.
+        """
+        if self._launching or self._stopping is not None or not (self.status.is_terminal or self.status.phase is Phase.CREATED):
+            raise AlreadyRunningError(
+                f"cannot start {self.name!r}: it is {self.status} already (pid {self.pid})", remedy="stop or restart it instead"
+            )
+        self.wish = Wish.UP
+        self.restart_state = restart.RestartState()
+        self._cancel_timer()
+        self._go()
+
+    async def ready(self) -> None:
+        """Wait until Running.
+
+        Raises:
+            DuendeError: the start failed.
+        """
+        if self.status.phase is Phase.RUNNING:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    async def stop(self) -> StopCertificate:
+        """Stop, and keep it stopped; stopping what is stopped is harmless. Interrupts a start that is under way."""
+        self.wish = Wish.DOWN
+        self._cancel_timer()
+        return await self._end("stopped by the operator")
+
+    async def restart(self) -> None:
+        """Stop if needed, then start and wait until it is ready; raises as `start` does."""
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            await self.stop()
+            self.begin()
+        await self.ready()
+
+    async def signal(self, signal: Signal) -> None:
+        """Send *signal*; STOP and CONT pause and resume.
+
+        Raises:
+            SignalError: nothing runs that could get it.
+            PlatformError: the platform did not deliver it.
+        """
+        if self.handle is None or not self.status.can_signal:
+            raise SignalError(f"cannot send {signal.value} to {self.name!r}: it is {self.status}", remedy="start it first")
+        # Noted before it is sent: the exit can be here before the answer is.
+        self._sent |= {signal.number()}
+        await self._adapter.signal(self.handle, signal)
+        if signal is Signal.STOP and self.status.phase is Phase.RUNNING:
+            self._to(Phase.PAUSED, "paused")
+        elif signal is Signal.CONT and self.status.phase is Phase.PAUSED:
+            self._to(Phase.RUNNING, "resumed")
+
+    # -- starting ------------------------------------------------------------------------------------------------------------
+
+    def _go(self) -> None:
+        self._launching = True
+        self._to(Phase.STARTING, "starting")
+        self._launcher.request_launch(self)
+
+    def request(self) -> SpawnRequest:
+        """What the launcher gives to the adapter."""
+        self._began = self._clock.monotonic()
+        self._sent = frozenset()
+        return SpawnRequest(
+            daemon_id=self.daemon_id, config=self.config, config_hash=self.config_hash, import_path=self._import_path
+        )
+
+    def launched(self, result: DaemonHandle | Exception) -> None:
+        """The launcher's answer."""
+        self._launching = False
+        if self._launched is not None and not self._launched.done():
+            self._launched.set_result(None)
+        if isinstance(result, Exception):
+            self._failed_to_start(result, FailureReason(FailureKind.START, 0, str(result)))
+            return
+        self.handle = result
+        if self.status.phase is Phase.STARTING:
+            self._readiness = Readiness(self.config, self._adapter, result, self._on_ready, self._on_late)
+            self._readiness.begin()
+
+    def _on_ready(self) -> None:
+        self._readiness = None
+        if self.status.phase is not Phase.STARTING:
+            return
+        self.started_at = self._clock.wall()
+        self._to(Phase.RUNNING, "running")
+        self._release(None)
+
+    def _on_late(self, why: str) -> None:
+        self._readiness = None
+        if self.status.phase is Phase.STARTING:
+            self._stopping = asyncio.create_task(self._end_late(why))
+
+    async def _end_late(self, why: str) -> StopCertificate:
+        self._to(Phase.STOPPING, "stopping", why)
+        certificate = await self._stop_instance()
+        self._stopping = None
+        error = StateError(f"cannot start {self.name!r}: {why}", remedy="raise readiness.timeout, or see its log")
+        self._failed_to_start(error, FailureReason(FailureKind.START, 0, why))
+        return certificate
+
+    def _failed_to_start(self, error: Exception, reason: FailureReason) -> None:
+        self._to(Phase.FAILED, "failed", str(error), reason)
+        self._release(error if isinstance(error, DuendeError) else StateError(str(error)))
+        self._decide(None, 0.0)
+
+    # -- ends ----------------------------------------------------------------------------------------------------------------
+
+    def on_event(self, event: AdapterEvent) -> None:
+        """Take a report of the adapter about this daemon."""
+        if event.kind is EventKind.EXITED:
+            if event.exit is not None:
+                self._on_exit(event.exit, event.leftovers)
+        elif event.kind in (EventKind.READY, EventKind.LOG_LINE):
+            if self._readiness is not None:
+                self._readiness.heard(event.kind)
+        elif event.kind is EventKind.STATUS:
+            self.note = event.detail
+        elif event.kind in (EventKind.LOG_LOST, EventKind.ALERT):
+            self._emit(event.kind.value, event.detail)
+
+    def _on_exit(self, seen: ProcessExit, leftovers: bool) -> None:
+        self.last_exit = seen
+        self._drop_readiness()
+        self._emit("exited", str(seen))
+        if self._stopping is not None or self.status.phase is Phase.STOPPING or self.status.is_terminal:
+            return
+        if leftovers:
+            self._stopping = asyncio.create_task(self._end_leftovers(seen))
+            return
+        self._settle_exit(seen)
+
+    async def _end_leftovers(self, seen: ProcessExit) -> StopCertificate:
+        """The main process is gone, others of it are not: nothing starts anew before they are."""
+        self._to(Phase.STOPPING, "stopping", f"{seen}; ending what it left")
+        certificate = await self._stop_instance()
+        self._stopping = None
+        self._settle_exit(seen)
+        return certificate
+
+    def _settle_exit(self, seen: ProcessExit) -> None:
+        expected = seen.signal is not None and seen.signal in self._sent
+        if seen.ok or (expected and self.wish is Wish.DOWN):
+            self._to(Phase.STOPPED, "stopped", str(seen))
+        else:
+            self._to(Phase.FAILED, "failed", str(seen), seen.failure())
+        self._release(StateError(f"{self.name!r} ended before it was ready: {seen}", remedy=f"see its log: duende logs {self.name}"))
+        self._decide(seen, self._clock.monotonic() - self._began)
+
+    def _decide(self, seen: ProcessExit | None, ran_for: float) -> None:
+        decision = restart.decide(
+            self.config.restart,
+            self.restart_state,
+            exit=seen,
+            ran_for=ran_for,
+            now=self._clock.monotonic(),
+            wanted_stop=self.wish is Wish.DOWN,
+            expected_signal=seen is not None and seen.signal in self._sent,
+            rng=_spread if self.config.restart.jitter else None,
+        )
+        self.restart_state = decision.state
+        if isinstance(decision, restart.Restart):
+            self._plan(decision.delay)
+        elif isinstance(decision, restart.GiveUp):
+            self.status = DaemonStatus.failed(FailureReason(FailureKind.GAVE_UP, 0, decision.reason))
+            self._emit("gave-up", decision.reason)
+
+    def _plan(self, delay: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.next_restart_at = self._clock.monotonic() + delay
+        self._emit("restarting", f"in {delay:g} s, restart {self.restart_state.total}")
+        if delay <= 0:
+            self._again()
+        else:
+            self._timer = loop.call_later(delay, self._again)
+
+    def _again(self) -> None:
+        self._timer = None
+        self.next_restart_at = None
+        if self.wish is Wish.UP and self.status.is_terminal and not self._launching:
+            self._go()
+
+    async def _end(self, why: str) -> StopCertificate:
+        while self._launching:  # the answer is milliseconds away and says which process to end
+            if self._launched is None or self._launched.done():
+                self._launched = asyncio.get_running_loop().create_future()
+            await self._launched
+        if self._stopping is None:
+            if self.handle is None or self.status.phase in (Phase.CREATED, Phase.STOPPED):
+                return self._nothing_to_stop()
+            self._stopping = asyncio.create_task(self._end_now(why))
+        return await asyncio.shield(self._stopping)
+
+    async def _end_now(self, why: str) -> StopCertificate:
+        self._drop_readiness()
+        if not self.status.is_terminal:
+            self._to(Phase.STOPPING, "stopping", why)
+        self._release(StateError(f"{self.name!r} was stopped before it was ready"))
+        try:
+            certificate = await self._stop_instance()
+        finally:
+            self._stopping = None
+        if certificate.proven:
+            self._to(Phase.STOPPED, "stopped", certificate.proof)
+        else:
+            reason = FailureReason(FailureKind.INTERNAL, 0, f"stop blocked: {certificate.proof}")
+            self._to(Phase.FAILED, "failed", certificate.proof, reason)
+        return certificate
+
+    async def _stop_instance(self) -> StopCertificate:
+        if self.handle is None:
+            return self._nothing_to_stop()
+        self.last_stop = await self._adapter.stop(self.handle, self.config.shutdown_timeout)
+        return self.last_stop
+
+    def _nothing_to_stop(self) -> StopCertificate:
+        self.wish = Wish.DOWN
+        if self.status.phase in (Phase.CREATED, Phase.FAILED):
+            self._to(Phase.STOPPED, "stopped", "nothing was running")
+        return self.last_stop or StopCertificate(name=self.name, proven=True, proof="nothing was running")
+
+    def adopted(self, handle: DaemonHandle, state: restart.RestartState) -> None:
+        """The adapter found the process of an earlier manager: it is Running, and was not started again."""
+        self.handle, self.restart_state, self.wish = handle, state, Wish.UP
+        self.status = DaemonStatus(Phase.RUNNING)
+        self._began = self._clock.monotonic()
+        self.started_at = self._clock.wall()
+        self._emit("running", "adopted from an earlier manager")
+
+    # -- small things --------------------------------------------------------------------------------------------------------
+
+    def _to(self, phase: Phase, kind: str, detail: str = "", reason: FailureReason | None = None) -> None:
+        if self.status.phase is phase and phase in (Phase.STOPPED, Phase.FAILED):
+            self.status = DaemonStatus(phase, reason or self.status.reason)
+        else:
+            self.status = self.status.to(phase, reason)
+        self._emit(kind, detail)
+
+    def _emit(self, kind: str, detail: str) -> None:
+        self._emit_event(
+            SupervisorEvent(name=self.name, kind=kind, detail=detail, status=self.status, pid=self.pid, at=self._clock.wall())
+        )
+
+    def _release(self, error: Exception | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error)
+
+    def _drop_readiness(self) -> None:
+        if self._readiness is not None:
+            self._readiness.cancel()
+            self._readiness = None
+
+    def _cancel_timer(self) -> None:
+        self.next_restart_at = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _spread() -> float:
+    """A random number in [0, 1) for the jitter of restarts."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32

@@ -1,0 +1,68 @@
+"""One daemon is one process tree at a time, and a stranger is never touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from scenarios.checks.core import Checker, Result, false, true, vacuous
+from scenarios.history import Operation, observed
+
+
+def one_generation_at_a_time(name: str) -> Checker:
+    """A generation of *name* begins only after every process of the one before has ended."""
+
+    def one_generation_at_a_time_check(history: Sequence[Operation]) -> Result:
+        generations = sorted(observed(history, "generation", name=name), key=lambda o: o.value["began"])
+        if len(generations) < 2:
+            return vacuous(f"only {len(generations)} generation of {name}")
+        for before, after in pairwise(generations):
+            if before.value["ended"] is None or after.value["began"] < before.value["ended"]:
+                return false(
+                    f"pid {after.value['pid']} began before the tree of {before.value['pid']} had ended"
+                )
+        return true(f"{len(generations)} generations of {name}, one at a time")
+
+    return one_generation_at_a_time_check
+
+
+def stranger_untouched() -> Checker:
+    """The stranger with the recycled pid got no signal, was not adopted and lived on."""
+
+    def stranger_untouched_check(history: Sequence[Operation]) -> Result:
+        recycled = observed(history, "recycled")
+        if not recycled or recycled[0].value["old"] != recycled[0].value["new"]:
+            return vacuous("no pid was recycled")
+        after = observed(history, "stranger")
+        if not after:
+            return vacuous("nobody looked at the stranger")
+        for look in after:
+            if look.value["signals"]:
+                return false(f"the stranger got {look.value['signals']}")
+            if not look.value["alive"]:
+                return false("the stranger was ended")
+            if look.value["adopted"]:
+                return false("the stranger was adopted")
+        return true(f"pid {recycled[0].value['new']} is a stranger's and was left alone")
+
+    return stranger_untouched_check
+
+
+def lives_on(name: str, seconds: float) -> Checker:
+    """The process of *name* was seen alive for that long after the moment that might have ended it."""
+
+    def lives_on_check(history: Sequence[Operation]) -> Result:
+        looks = observed(history, "alive", name=name)
+        if not looks:
+            return vacuous(f"nobody looked at {name}")
+        for look in looks:
+            if not look.value["alive"]:
+                return false(f"{name} (pid {look.value['pid']}) was dead {look.value['after']:.2f} s later")
+        longest = max(look.value["after"] for look in looks)
+        return (
+            true(f"{name} lived {longest:.1f} s on")
+            if longest >= seconds
+            else vacuous("not watched long enough")
+        )
+
+    return lives_on_check
