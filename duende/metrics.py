@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from bisect import bisect_left
@@ -14,6 +15,27 @@ from duende.clock import SYSTEM_CLOCK, Clock
 
 BUCKETS = tuple(1e-5 * 2.0**n for n in range(24))
 """Upper bounds in seconds: 10 us to 84 s, doubling; a percentile read from it is right within a factor of two."""
+
+_DURATION = "daemon_request_duration_seconds"
+OWN_NAMES = frozenset(
+    (
+        "daemon_requests_total",
+        "daemon_errors_total",
+        "daemon_circuit_breaker_trips_total",
+        "daemon_recoveries_total",
+        "daemon_uptime_seconds",
+        "daemon_paused_seconds",
+        "daemon_cpu_percent",
+        "daemon_memory_bytes",
+        "daemon_open_fds",
+        "daemon_threads",
+        _DURATION,
+        f"{_DURATION}_bucket",
+        f"{_DURATION}_sum",
+        f"{_DURATION}_count",
+    )
+)
+"""Names a daemon's own metrics cannot have."""
 
 
 class MetricsSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +85,13 @@ class DaemonMetrics:
         self._custom: dict[str, tuple[str, str, float]] = {}
 
     def record_request(self, duration: float | None = None, *, error: bool = False) -> None:
-        """Count one request, with its *duration* in seconds if it was timed."""
+        """Count one request, with its *duration* in seconds if it was timed.
+
+        Raises:
+            ValueError: *duration* is negative or not finite.
+        """
+        if duration is not None:
+            _check_seconds(duration)
         with self._lock:
             self._requests += 1
             self._errors += error
@@ -76,7 +104,12 @@ class DaemonMetrics:
             self._errors += 1
 
     def record_duration(self, seconds: float) -> None:
-        """Add one duration to the histogram."""
+        """Add one duration to the histogram.
+
+        Raises:
+            ValueError: *seconds* is negative or not finite.
+        """
+        _check_seconds(seconds)
         with self._lock:
             self._observe(seconds)
 
@@ -126,18 +159,20 @@ class DaemonMetrics:
         """Add to a counter of the daemon's own, called `daemon_<name>`.
 
         Raises:
-            ValueError: *amount* is negative, or *name* is no metric name.
+            ValueError: *amount* is negative or not finite, or *name* is no metric name, taken, or a gauge.
         """
-        if amount < 0:
-            raise ValueError(f"cannot add {amount} to counter {name!r}: counters only grow")
+        if not 0 <= amount < math.inf:
+            raise ValueError(f"cannot add {amount} to counter {name!r}: counters only grow, by finite steps")
         self._change(name, "counter", help_text, amount, add=True)
 
     def set(self, name: str, value: float, *, help_text: str = "") -> None:
         """Set a gauge of the daemon's own, called `daemon_<name>`.
 
         Raises:
-            ValueError: *name* is no metric name.
+            ValueError: *value* is not finite, or *name* is no metric name, taken, or a counter.
         """
+        if not math.isfinite(value):
+            raise ValueError(f"cannot set gauge {name!r} to {value}: it must be finite")
         self._change(name, "gauge", help_text, value, add=False)
 
     @property
@@ -232,9 +267,18 @@ class DaemonMetrics:
     def _change(self, name: str, kind: str, text: str, amount: float, *, add: bool) -> None:
         if not name.isascii() or not name.isidentifier():
             raise ValueError(f"{name!r} cannot be part of a metric's name: use letters, digits and _")
+        if f"daemon_{name}" in OWN_NAMES:
+            raise ValueError(f"cannot use {name!r} as a metric: daemon_{name} is one of duende's own")
         with self._lock:
             old = self._custom.get(name, (kind, text, 0.0))
+            if old[0] != kind:
+                raise ValueError(f"cannot use {name!r} as a {kind}: it is a {old[0]}")
             self._custom[name] = (kind, text or old[1], old[2] + amount if add else amount)
+
+
+def _check_seconds(seconds: float) -> None:
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"cannot record a duration of {seconds} s: it must be 0 or more, and finite")
 
 
 def _escape(value: str) -> str:

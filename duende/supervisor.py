@@ -60,6 +60,7 @@ class Supervisor:
         "_adapter",
         "_began",
         "_clock",
+        "_early_exit",
         "_emit_event",
         "_import_path",
         "_launched",
@@ -121,6 +122,8 @@ class Supervisor:
         self._import_path = import_path
         self._lock: asyncio.Lock | None = None
         self._launching = False
+        self._early_exit: tuple[ProcessExit, bool] | None = None
+        """An exit that came before the answer of the start, which brings the handle."""
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._readiness: Readiness | None = None
@@ -229,13 +232,16 @@ class Supervisor:
     def launched(self, result: DaemonHandle | Exception) -> None:
         """The launcher's answer."""
         self._launching = False
+        early, self._early_exit = self._early_exit, None
         if self._launched is not None and not self._launched.done():
             self._launched.set_result(None)
         if isinstance(result, Exception):
             self._failed_to_start(result, FailureReason(FailureKind.START, 0, str(result)))
             return
         self.handle = result
-        if self.status.phase is Phase.STARTING:
+        if early is not None:
+            self._on_exit(*early)
+        elif self.status.phase is Phase.STARTING:
             self._readiness = Readiness(self.config, self._adapter, result, self._on_ready, self._on_late)
             self._readiness.begin()
 
@@ -270,7 +276,9 @@ class Supervisor:
     def on_event(self, event: AdapterEvent) -> None:
         """Take a report of the adapter about this daemon."""
         if event.kind is EventKind.EXITED:
-            if event.exit is not None:
+            if event.exit is not None and self._launching:
+                self._early_exit = (event.exit, event.leftovers)
+            elif event.exit is not None:
                 self._on_exit(event.exit, event.leftovers)
         elif event.kind in (EventKind.READY, EventKind.LOG_LINE):
             if self._readiness is not None:

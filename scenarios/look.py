@@ -152,3 +152,11 @@ async def until(condition: Callable[[], object], within: float, step: float = 0.
             return False
         await asyncio.sleep(step)
     return True
+
+
+def target(pid: int, descriptor: int) -> str:
+    """What a descriptor of a process is, as /proc/<pid>/fd tells it: `pipe:[123]`, a path; empty when it is not open."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{descriptor}")
+    except OSError:
+        return ""

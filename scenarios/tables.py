@@ -50,7 +50,7 @@ def _key(key: str) -> str:
 
 
 def _text(value: str) -> str:
-    # JSON's escapes are TOML's, but for surrogate pairs, which TOML has not, and DEL, which TOML wants escaped.
+    # The escapes of JSON are those of TOML, but TOML has no surrogate pairs and wants DEL escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

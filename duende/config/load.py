@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Mapping
 from typing import Any
@@ -43,6 +44,7 @@ SIZES = frozenset(
         "resources.stack_bytes", "resources.address_space_bytes", "logging.max_bytes",
     )
 )  # fmt: skip
+MOST_MISTAKES = 100
 LARGEST_FILE = 4 * 1024 * 1024
 
 Fleet = list[tuple[str, "DaemonConfig | ConfigError"]]
@@ -183,7 +185,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, and what int() says of a number of thousands of digits
         raise ConfigError(f"{source}: not TOML: {error}", remedy="see https://toml.io for the syntax", source=source) from error
     except RecursionError as error:
         raise ConfigError(f"{source}: nested too deeply", source=source) from error
@@ -235,16 +237,24 @@ def _decode(data: dict[str, Any], text: str, source: str, prefix: str) -> Daemon
     if isinstance(data.get("restart"), str):
         data["restart"] = {"policy": data["restart"]}
     mistakes = [*_unknown_keys(data), *_units(data)]
+    wrong = [key for key, _ in mistakes]
     config: DaemonConfig | None = None
-    if not mistakes:
+    # What is wrong is taken out and the rest looked at again, so that one mistake does not hide another.
+    while config is None and len(wrong) <= MOST_MISTAKES:
         try:
-            config = check.normalise(msgspec.convert(data, DaemonConfig, strict=True))
+            config = msgspec.convert(_without(data, wrong), DaemonConfig, strict=True)
         except msgspec.ValidationError as error:
             message, _, where = str(error).partition(" - at `$")
             key = where.rstrip("`").lstrip(".") or _quoted(message)
             mistakes.append((key, message[:1].lower() + message[1:]))
+            if "required field" in message or key in wrong:
+                break
+            wrong.append(key)
     if config is not None:
-        mistakes = check.problems(config)
+        config = check.normalise(config)
+        # Taking one of these out makes the other look wrong.
+        silent = {"binary_path", "daemon"} if wrong else set()
+        mistakes += [found for found in check.problems(config) if found[0] not in silent]
     if mistakes or config is None:
         from duende.config.locate import line_of
 
@@ -252,6 +262,18 @@ def _decode(data: dict[str, Any], text: str, source: str, prefix: str) -> Daemon
         head = lines[0] if len(lines) == 1 else f"{source}: {len(lines)} mistakes, the first: {lines[0]}"
         raise ConfigError(head, problems=lines, key=mistakes[0][0], source=source)
     return config
+
+
+def _without(data: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    """*data* without the fields that *keys* point to or into."""
+    for key in keys:
+        section, _, field = re.split(r"\[", key)[0].partition(".")
+        table = data.get(section)
+        if section in SECTIONS and field and isinstance(table, dict):
+            data = {**data, section: {name: value for name, value in table.items() if name != field.partition(".")[0]}}
+        else:
+            data = {name: value for name, value in data.items() if name != section}
+    return data
 
 
 def _quoted(message: str) -> str:

@@ -6,6 +6,10 @@ import re
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+# Comments and strings of one line are matched as well, so that quotes inside them open nothing.
+_TOKENS = re.compile(
+    r"""#[^\n]*|(\"{3}(?:\\.|[^\\])*?\"{3}|'{3}.*?'{3})|"(?:\\.|[^"\\\n])*"|'[^'\n]*'""", re.DOTALL
+)
 
 
 def line_of(text: str, key: str, prefix: str = "") -> int:
@@ -15,7 +19,8 @@ def line_of(text: str, key: str, prefix: str = "") -> int:
     arrays: dict[str, int] = {}
     inside = not prefix
     best, best_line = -1, 1
-    for number, line in enumerate(text.splitlines(), 1):
+    plain = _TOKENS.sub(lambda found: '""' + "\n" * found[1].count("\n") if found[1] else found[0], text)
+    for number, line in enumerate(plain.split("\n"), 1):
         header = _HEADER.match(line)
         if header is not None:
             path = [part.strip().strip("\"'") for part in header.group(2).split(".")]

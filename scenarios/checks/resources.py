@@ -46,6 +46,8 @@ def zombies_reaped_within(seconds: float) -> Checker:
         orphans = observed(history, "orphan")
         if not orphans:
             return vacuous("there was no orphan")
+        if not all(orphan.value["adopted"] for orphan in orphans):
+            return vacuous("an orphan was not adopted by the supervisor")
         for orphan in orphans:
             if orphan.value["zombie_s"] > seconds:
                 return false(

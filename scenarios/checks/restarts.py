@@ -123,3 +123,31 @@ def restarted_at_least(name: str, times: int) -> Checker:
         )
 
     return restarted_at_least_check
+
+
+def never_ended(name: str, *, before: str) -> Checker:
+    """The process of *name* did not end before the first operation *before* on it began."""
+
+    def never_ended_check(history: Sequence[Operation]) -> Result:
+        asked = [o for o in history if o.f == before and o.value and o.value.get("name") == name]
+        if not asked or not events(history, name, "running"):
+            return vacuous(f"{name} never ran, or no {before} was asked for")
+        early = [o for o in events(history, name, "exited") if o.index < asked[0].index]
+        if early:
+            return false(f"{name} ended by itself: {early[0].value['detail']}")
+        return true(f"{name} ran until it was asked to {before}")
+
+    return never_ended_check
+
+
+def keeps_restarting(name: str, times: int) -> Checker:
+    """A daemon that is always to be restarted really was, that often; to stop half way is false."""
+
+    def keeps_restarting_check(history: Sequence[Operation]) -> Result:
+        counted = observed(history, "flaps", name=name)
+        if not counted:
+            return vacuous("nobody counted the restarts")
+        found = counted[-1].value["restarts"]
+        return true(f"{found} restarts") if found >= times else false(f"restarting ended after {found} of {times}")
+
+    return keeps_restarting_check

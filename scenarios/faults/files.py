@@ -86,6 +86,8 @@ class DeletedLog(Fault):
 
     def __init__(self, path: Callable[[], Path]) -> None:
         self._path = path
+        self.removed = 0
+        """Bytes that were deleted on purpose."""
 
     async def inject(self, reaper: Reaper, pick: int) -> str:
         """Unlink it; proven by its absence or by another file in its place."""
@@ -97,11 +99,39 @@ class DeletedLog(Fault):
             raise NoEffectError(f"there is no {path}") from error
         if path.exists() and path.stat().st_ino == inode:
             raise NoEffectError(f"{path} is still the same file")
+        self.removed += size
         return f"deleted {path} with {size} bytes"
 
     async def heal(self) -> str:
         """Nothing to do."""
         return "what is deleted stays deleted"
+
+
+class FolderIsFile(Fault):
+    """A file stands where a folder should be, so nothing can be made below it, not even by root."""
+
+    name = "folder-is-file"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def inject(self, reaper: Reaper, pick: int) -> str:
+        """Put an empty file in place of the folder; proven by ENOTDIR."""
+        if self._folder.is_dir():
+            shutil.rmtree(self._folder)
+        self._folder.touch()
+        try:
+            (self._folder / "probe").touch()
+        except NotADirectoryError:
+            return f"{self._folder} is a file"
+        raise NoEffectError(f"something can still be made in {self._folder}")
+
+    async def heal(self) -> str:
+        """Make it a folder again."""
+        if self._folder.is_file():
+            self._folder.unlink()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return f"{self._folder} is a folder"
 
 
 class FolderGone(Leased):

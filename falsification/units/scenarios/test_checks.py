@@ -143,7 +143,7 @@ GOOD: dict[str, tuple[Checker, Sequence[Entry]]] = {
     "expected errors": (latency.only_expected_errors("StateError"), stop()),
     "cpu": (resources.cpu_below(2, 10), [seen("resources", 0, cpu_ms=0), seen("resources", 10, cpu_ms=100)]),
     "flat": (resources.flat("descriptors", 2), [seen("resources", n, descriptors=9) for n in range(6)]),
-    "zombies": (resources.zombies_reaped_within(1), [seen("orphan", pid=7, zombie_s=0.01)]),
+    "zombies": (resources.zombies_reaped_within(1), [seen("orphan", pid=7, zombie_s=0.01, adopted=True)]),
     "writes": (output.writes_never_block(1), [seen("written", slowest_s=0.01, lines=10)]),
     "accounted": (
         output.every_line_accounted(),
@@ -209,7 +209,7 @@ BAD: dict[str, tuple[Checker, Sequence[Entry]]] = {
     "unexpected": (latency.only_expected_errors("StateError"), REFUSED),
     "busy": (resources.cpu_below(2, 10), [seen("resources", 0, cpu_ms=0), seen("resources", 10, cpu_ms=900)]),
     "leak": (resources.flat("descriptors", 2), [seen("resources", n, descriptors=9 + n) for n in range(6)]),
-    "zombie": (resources.zombies_reaped_within(1), [seen("orphan", pid=7, zombie_s=3.0)]),
+    "zombie": (resources.zombies_reaped_within(1), [seen("orphan", pid=7, zombie_s=3.0, adopted=True)]),
     "blocked": (output.writes_never_block(1), [seen("written", slowest_s=2.5, lines=10)]),
     "lost silently": (
         output.every_line_accounted(),

@@ -1,0 +1,1 @@
+"""Parts that several workloads share: clients that keep asking, observers of processes, lives of managers."""
