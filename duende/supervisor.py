@@ -7,12 +7,7 @@ which gathers what is to start in one turn of the loop into one batch.
 from __future__ import annotations
 
 import asyncio
-import enum
-import os
 from collections.abc import Callable
-from typing import Protocol
-
-import msgspec
 
 from duende import restart
 from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind, PlatformAdapter, SpawnRequest, StopCertificate
@@ -23,34 +18,7 @@ from duende.ids import DaemonId
 from duende.readiness import Readiness
 from duende.signals import Signal
 from duende.states import DaemonStatus, FailureKind, FailureReason, HealthStatus, Phase, ProcessExit
-
-
-class Wish(enum.Enum):
-    """What the operator wants."""
-
-    UP = "up"
-    DOWN = "down"
-
-
-class SupervisorEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Something happened to the daemon."""
-
-    name: str
-    kind: str
-    """starting, running, paused, resumed, stopping, stopped, exited, failed, restarting, gave-up, health, log-lost, status, alert."""
-    detail: str = ""
-    status: DaemonStatus
-    pid: int = 0
-    at: float = 0.0
-    """Unix seconds."""
-
-
-class Launcher(Protocol):
-    """Starts daemons; answers by `Supervisor.launched`."""
-
-    def request_launch(self, supervisor: Supervisor) -> None:
-        """Start it soon, together with others that ask in this turn of the loop."""
-        ...
+from duende.supervision import Launcher, SupervisorEvent, Wish, spread
 
 
 class Supervisor:
@@ -325,7 +293,7 @@ class Supervisor:
             now=self._clock.monotonic(),
             wanted_stop=self.wish is Wish.DOWN,
             expected_signal=seen is not None and seen.signal in self._sent,
-            rng=_spread if self.config.restart.jitter else None,
+            rng=spread if self.config.restart.jitter else None,
         )
         self.restart_state = decision.state
         if isinstance(decision, restart.Restart):
@@ -429,8 +397,3 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _spread() -> float:
-    """A random number in [0, 1) for the jitter of restarts."""
-    return int.from_bytes(os.urandom(4), "big") / 2**32

@@ -14,7 +14,7 @@ from duende.errors import AlreadyRunningError, DaemonIOError, DuendeError
 from duende.manager import protocol
 from duende.manager.manager import DaemonManager
 from duende.signals import Signal
-from duende.supervisor import SupervisorEvent
+from duende.supervision import SupervisorEvent
 
 LARGEST_REQUEST = 1 << 20
 LARGEST_BACKLOG = 4 << 20

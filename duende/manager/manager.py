@@ -17,7 +17,8 @@ from duende.manager.health import HealthWatch
 from duende.manager.journal import Entry, Journal
 from duende.manager.view import DaemonView, view_of
 from duende.signals import Signal
-from duende.supervisor import Supervisor, SupervisorEvent, Wish
+from duende.supervision import SupervisorEvent, Wish
+from duende.supervisor import Supervisor
 
 HISTORY = 10_000
 """Events kept for whoever asks later."""

@@ -14,7 +14,7 @@ import msgspec
 
 from duende.adapters.contract import StopCertificate
 from duende.errors import ConfigError, DuendeError, NotSupportedError
-from duende.supervisor import SupervisorEvent, Wish
+from duende.supervision import SupervisorEvent, Wish
 
 if TYPE_CHECKING:
     from duende.manager.manager import DaemonManager
