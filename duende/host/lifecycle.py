@@ -16,7 +16,14 @@ import msgspec
 from duende.config.check import normalise
 from duende.config.model import DaemonConfig
 from duende.daemon import Daemon, DaemonContext
-from duende.errors import AlreadyRunningError, ConfigError, DaemonIOError, DuendeError, InitError, ShutdownTimeoutError
+from duende.errors import (
+    AlreadyRunningError,
+    ConfigError,
+    DaemonIOError,
+    DuendeError,
+    InitError,
+    ShutdownTimeoutError,
+)
 from duende.host import exitcodes
 from duende.host.notify import Notifier, watchdog_interval
 from duende.host.pidfile import PidFile
@@ -123,7 +130,7 @@ class Host:
             await self._leave()
 
     async def _live(self) -> Outcome:
-        daemon, context = self.daemon, self.context
+        daemon = self.daemon
         try:
             if self.config.resources.lock_memory:
                 from duende.mlock import apply_memory_config
@@ -134,7 +141,8 @@ class Host:
         work = asyncio.ensure_future(daemon.init(self.config))
         if await self._until_asked_and_late(work):
             return self._failed(
-                exitcodes.SHUTDOWN_TIMEOUT, ShutdownTimeoutError(f"{daemon.name} (in init)", self.config.shutdown_timeout)
+                exitcodes.SHUTDOWN_TIMEOUT,
+                ShutdownTimeoutError(f"{daemon.name} (in init)", self.config.shutdown_timeout),
             )
         try:
             work.result()
@@ -142,7 +150,9 @@ class Host:
             return self._failed(exitcodes.CONFIG, error)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (whatever it is, the daemon never ran)
             traceback.print_exc()
-            return self._failed(exitcodes.INIT, InitError(f"{daemon.name}: init failed: {type(error).__name__}: {error}"))
+            return self._failed(
+                exitcodes.INIT, InitError(f"{daemon.name}: init failed: {type(error).__name__}: {error}")
+            )
         try:
             await self._open_endpoint()
         except DaemonIOError as error:
@@ -164,7 +174,9 @@ class Host:
             reason = work.result() or ExitReason.graceful()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (it is the daemon's, and the exit code tells)
             traceback.print_exc()
-            return self._failed(exitcodes.RUN, f"{self.daemon.name}: run() raised {type(error).__name__}: {error}")
+            return self._failed(
+                exitcodes.RUN, f"{self.daemon.name}: run() raised {type(error).__name__}: {error}"
+            )
         if reason.kind is ExitKind.SIGNAL and reason.signal is not None:
             return Outcome(exitcodes.SIGNAL_BASE + reason.signal.number(), reason, reason.detail)
         return Outcome(OF_KIND.get(reason.kind, exitcodes.ERROR), reason, reason.detail)
@@ -203,7 +215,10 @@ class Host:
         if error is not None:
             traceback.print_exception(error)
             if outcome.code == exitcodes.OK:
-                return self._failed(exitcodes.SHUTDOWN, f"{self.daemon.name}: shutdown() raised {type(error).__name__}: {error}")
+                return self._failed(
+                    exitcodes.SHUTDOWN,
+                    f"{self.daemon.name}: shutdown() raised {type(error).__name__}: {error}",
+                )
         return outcome
 
     # -- signals -------------------------------------------------------------------------------------------------------------
@@ -259,11 +274,16 @@ class Host:
                 # What the command line gave stays given: the file need not repeat the name or the class.
                 fresh = load(self._source, name=self.config.name, daemon=self.config.daemon)
                 if fresh.name != self.config.name:
-                    raise ConfigError(f"name: cannot change from {self.config.name!r} to {fresh.name!r} while running", key="name")
+                    raise ConfigError(
+                        f"name: cannot change from {self.config.name!r} to {fresh.name!r} while running",
+                        key="name",
+                    )
                 self.config = self.context.config = fresh
             await self.daemon.reload(self.config)
         except Exception as error:  # noqa: BLE001  (a daemon that runs well must not end because a new file is wrong)
-            sys.stderr.write(f"duende: {self.config.name}: reload refused, the old configuration stays: {error}\n")
+            sys.stderr.write(
+                f"duende: {self.config.name}: reload refused, the old configuration stays: {error}\n"
+            )
             self.context.status(f"reload refused: {error}")
         else:
             self.context.status("reloaded")

@@ -61,7 +61,9 @@ def run_target(target: str, config: DaemonConfig, options: dict[str, str]) -> in
 
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` has it: the console script's own folder is of no use to anybody
+        sys.path.insert(
+            0, here
+        )  # as `python -m` has it: the console script's own folder is of no use to anybody
     try:
         found = resolve(target)
     except DuendeError as error:
@@ -78,7 +80,9 @@ def run_target(target: str, config: DaemonConfig, options: dict[str, str]) -> in
     )
 
 
-def run_daemon(daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **options: str | None) -> int:
+def run_daemon(
+    daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **options: str | None
+) -> int:
     """Run *daemon* in an event loop of its own; the exit code."""
     import asyncio
 
@@ -133,7 +137,9 @@ def _configuration(target: str, options: dict[str, str]) -> DaemonConfig:
 
         config = load(options["--config"], name=options.get("--name"), daemon=target or None)
         if not target and config.daemon is None:
-            raise ConfigError(f"{options['--config']}: daemon: is not set, and no TARGET was given", key="daemon")
+            raise ConfigError(
+                f"{options['--config']}: daemon: is not set, and no TARGET was given", key="daemon"
+            )
         return config
     from duende.config.check import validate
     from duende.config.model import DaemonConfig

@@ -37,7 +37,9 @@ class CrashLoops(Workload):
             lambda name, client: lab.status(name, by=client),
             lambda name, client: lab.views(by=client),
         ]
-        await asyncio.gather(*(mixed(lab, f"client-{n}", DAEMONS, deeds, DEEDS, LIFE) for n in range(CLIENTS)))
+        await asyncio.gather(
+            *(mixed(lab, f"client-{n}", DAEMONS, deeds, DEEDS, LIFE) for n in range(CLIENTS))
+        )
 
     @staticmethod
     async def _signal(lab: Lab, number: str, name: str, client: str) -> object:

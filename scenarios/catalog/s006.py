@@ -28,7 +28,11 @@ class LastWords(Workload):
             await lab.stop("words")
             lines = path.read_text().splitlines() if path.exists() else []
             # The words of an earlier life at the end of the log would be no proof: all lives must have theirs.
-            line = lines[-1] if lines and lines.count(WORDS) == number + 1 else f"{lines.count(WORDS)} last words"
+            line = (
+                lines[-1]
+                if lines and lines.count(WORDS) == number + 1
+                else f"{lines.count(WORDS)} last words"
+            )
             lab.observe("last-line", line=line, number=number)
 
 

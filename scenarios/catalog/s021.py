@@ -24,7 +24,13 @@ class HeldPipe(Workload):
         """Kill it and measure until the manager says that it has ended."""
         await lab.manager()
         line = command("forker", lab.report(NAME))
-        table = daemon(NAME, line, restart=always(initial_delay=0.1), logging={"destination": "file"}, shutdown_timeout=0.5)
+        table = daemon(
+            NAME,
+            line,
+            restart=always(initial_delay=0.1),
+            logging={"destination": "file"},
+            shutdown_timeout=0.5,
+        )
         await lab.register(table)
         await lab.start(NAME)
         for number in range(TIMES):

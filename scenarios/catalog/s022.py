@@ -30,7 +30,9 @@ class Overlap(Workload):
         for number in range(TIMES):
             await self._follow(lab, generations)
             if number % 2:
-                await asyncio.gather(lab.restart(NAME, by="one"), lab.restart(NAME, by="two"), return_exceptions=True)
+                await asyncio.gather(
+                    lab.restart(NAME, by="one"), lab.restart(NAME, by="two"), return_exceptions=True
+                )
             else:
                 await lab.restart(NAME)
         await self._follow(lab, generations)

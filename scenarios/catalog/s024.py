@@ -21,7 +21,8 @@ class InterruptedStarting(Workload):
         source = lab.rng("moment")
         patient = {"kind": "notify", "timeout": 60.0}
         tables = [
-            daemon(f"waiting-{number}", command("notifier", "never"), readiness=patient) for number in range(COUNT)
+            daemon(f"waiting-{number}", command("notifier", "never"), readiness=patient)
+            for number in range(COUNT)
         ]
         for number in range(LIVES):
             present = COUNT if number % 2 else 0

@@ -70,7 +70,9 @@ class NativeAdapter(Exchange, PlatformAdapter):
         """
         link = await self._ready_link()
         if python:
-            sample = SpawnRequest(daemon_id=str(DaemonId.new()), config=DaemonConfig(name="warm", daemon="duende.daemon:Daemon"))
+            sample = SpawnRequest(
+                daemon_id=str(DaemonId.new()), config=DaemonConfig(name="warm", daemon="duende.daemon:Daemon")
+            )
             launch = self.renderer.render(sample)
             if launch.key is not None:
                 link.send("warm", *launch.key)
@@ -119,13 +121,20 @@ class NativeAdapter(Exchange, PlatformAdapter):
         return batch
 
     async def signal(self, handle: DaemonHandle, signal: Signal) -> None:
-        """Send *signal* to the main process; see `PlatformAdapter.signal`."""
+        """Send *signal* to the main process; see `PlatformAdapter.signal`.
+
+        Raises:
+            InstanceNotFoundError: it has ended.
+            SignalFailedError: the kernel refused.
+        """
         record = self._records.get(handle.daemon_id)
         if record is None or record.watch is not None:
             foreign.send(handle, signal.number())
             return
         if record.exit is not None:
-            raise InstanceNotFoundError(f"cannot send {signal.value} to {handle.name!r}: it has ended ({record.exit})")
+            raise InstanceNotFoundError(
+                f"cannot send {signal.value} to {handle.name!r}: it has ended ({record.exit})"
+            )
         link = await self._ready_link()
         (answer,) = await self._ask(link, "signal", [(handle.daemon_id, signal.number())], SIGNAL_TIMEOUT)
         if answer == -1:
@@ -139,7 +148,9 @@ class NativeAdapter(Exchange, PlatformAdapter):
         if record is None:
             return foreign.status(handle)
         if record.exit is not None:
-            return DaemonStatus(Phase.STOPPED) if record.exit.ok else DaemonStatus.failed(record.exit.failure())
+            return (
+                DaemonStatus(Phase.STOPPED) if record.exit.ok else DaemonStatus.failed(record.exit.failure())
+            )
         if record.stop is not None:
             return DaemonStatus(Phase.STOPPING)
         stat = read_stat(handle.pid)
@@ -200,7 +211,7 @@ class NativeAdapter(Exchange, PlatformAdapter):
             record = self._records[handle.daemon_id] = Record(handle, handle.data.get("log"))
             self._by_pid[handle.pid] = handle.daemon_id
             if self._known.get(handle.pid) != handle.daemon_id:
-                record.watch = foreign.Watch(handle, lambda seen: self._on_exit(handle.daemon_id, seen, leftovers=False))
+                record.watch = foreign.Watch(handle, self._ender_of(handle.daemon_id))
         return found
 
     async def logs(self, handle: DaemonHandle, lines: int) -> list[str]:

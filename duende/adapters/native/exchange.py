@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind, EventSink, Platform, StopCertificate
+from duende.adapters.contract import (
+    AdapterEvent,
+    DaemonHandle,
+    EventKind,
+    EventSink,
+    Platform,
+    StopCertificate,
+)
 from duende.adapters.native import foreign, parse
 from duende.adapters.native.link import Link, open_link
 from duende.adapters.native.logs import prepare
@@ -23,7 +31,14 @@ class Exchange:
 
     platform: ClassVar[Platform] = Platform.NATIVE
 
-    def __init__(self, *, runtime_dir: str | None = None, state_dir: str | None = None, keep: bool = False, link: Link | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        runtime_dir: str | None = None,
+        state_dir: str | None = None,
+        keep: bool = False,
+        link: Link | None = None,
+    ) -> None:
         self._own_folder: str | None = None
         if runtime_dir is None:
             import tempfile  # brings random, shutil and three compressors: only where it is needed
@@ -62,7 +77,9 @@ class Exchange:
         try:
             os.makedirs(self.runtime_dir, mode=0o711, exist_ok=True)
         except OSError as error:
-            raise PlatformIOError(f"cannot use {self.runtime_dir}: {error.strerror}", remedy="choose another runtime folder") from error
+            raise PlatformIOError(
+                f"cannot use {self.runtime_dir}: {error.strerror}", remedy="choose another runtime folder"
+            ) from error
         if self._link is None or self._link.closed:
             self._link = open_link(self.runtime_dir, keep=self._keep)
         self._hello = loop.create_future()
@@ -179,7 +196,15 @@ class Exchange:
             if not future.done():
                 future.set_result(seen)
         record.waiters.clear()
-        self._emit(AdapterEvent(daemon_id=daemon_id, kind=EventKind.EXITED, exit=seen, pid=record.handle.pid, leftovers=leftovers))
+        self._emit(
+            AdapterEvent(
+                daemon_id=daemon_id,
+                kind=EventKind.EXITED,
+                exit=seen,
+                pid=record.handle.pid,
+                leftovers=leftovers,
+            )
+        )
 
     def _on_lost(self) -> None:
         """The warden died: its daemons live on, watched through pidfds; a new warden is started when one is needed."""
@@ -187,16 +212,22 @@ class Exchange:
         self._known = {}
         for number, batch in list(self._batches.items()):
             for daemon_id in batch.by_id:
-                batch.results.setdefault(daemon_id, SpawnError("the warden ended during the start", step="fork", remedy="try again"))
+                batch.results.setdefault(
+                    daemon_id,
+                    SpawnError("the warden ended during the start", step="fork", remedy="try again"),
+                )
             self._batches[number] = batch
             self._finish_if_complete(batch)
         for daemon_id, record in self._records.items():
             if record.exit is None and record.watch is None:
                 handle = record.handle
-                record.watch = foreign.Watch(handle, lambda seen, d=daemon_id: self._on_exit(d, seen, leftovers=False))  # type: ignore[misc]
+                record.watch = foreign.Watch(handle, self._ender_of(daemon_id))
             if record.stop is not None and not record.stop.done():
                 record.stop.cancel()
                 record.stop = None
+
+    def _ender_of(self, daemon_id: str) -> Callable[[ProcessExit], None]:
+        return lambda seen: self._on_exit(daemon_id, seen, leftovers=False)
 
     def _owner_of(self, pid: int) -> str | None:
         found = self._by_pid.get(pid)
@@ -212,6 +243,10 @@ class Exchange:
     def _certificate(self, handle: DaemonHandle, record: Record, timeout: float) -> StopCertificate:
         stop, record.stop = record.stop, None
         if stop is None or not stop.done() or stop.cancelled():
-            return StopCertificate(name=handle.name, proven=False, proof=f"the warden did not answer within {timeout + STOP_MARGIN:g} s")
+            return StopCertificate(
+                name=handle.name,
+                proven=False,
+                proof=f"the warden did not answer within {timeout + STOP_MARGIN:g} s",
+            )
         record.leftovers = False
         return parse.certificate(handle.name, stop.result(), record.exit)
