@@ -90,6 +90,9 @@ class Host:
         self._beat: asyncio.Task[None] | None = None
         self._installed: dict[int, Any] = {}
         self._last_beat = 0.0
+        self._gap = 0.0
+        self._gap_at = -BEAT
+        self._reload_again = False
         self._deadline: float | None = None
 
     @classmethod
@@ -232,19 +235,36 @@ class Host:
 
     def _note_pause(self) -> None:
         """Nobody tells a process how long it was stopped; the beat that should have come in the meantime does."""
-        gap = time.monotonic() - self._last_beat
-        if self._last_beat and gap > 2 * BEAT:
+        now = time.monotonic()
+        gap = self._late_beat(now)
+        if gap == 0.0 and now - self._gap_at < BEAT:
+            # After CONT the loop may run the overdue beat before this handler.
+            gap = self._gap
+        self._gap = 0.0
+        if gap:
             # It was stopped somewhere between two beats: half a beat is the unbiased guess.
             self.daemon.metrics.record_pause(gap - BEAT / 2)
-            self._last_beat = time.monotonic()
+            self._last_beat = now
+
+    def _late_beat(self, now: float) -> float:
+        """Seconds since the last beat if that is too long for a loop that was running, else 0."""
+        gap = now - self._last_beat
+        return gap if self._last_beat and gap > 2 * BEAT else 0.0
 
     # -- reload --------------------------------------------------------------------------------------------------------------
 
     def _begin_reload(self) -> None:
+        # A HUP during a reload asks for another one: the file may have changed after it was read.
+        self._reload_again = True
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.get_running_loop().create_task(self._reload())
 
     async def _reload(self) -> None:
+        while self._reload_again:
+            self._reload_again = False
+            await self._reload_once()
+
+    async def _reload_once(self) -> None:
         """Read the configuration again; a bad one changes nothing, and the daemon goes on."""
         self.notifier.reloading()
         try:
@@ -281,7 +301,10 @@ class Host:
         """Runs as long as the loop does, so WATCHDOG=1 means progress, and a gap means that the process stood still."""
         next_dog = time.monotonic()
         while True:
-            self._last_beat = now = time.monotonic()
+            now = time.monotonic()
+            if gap := self._late_beat(now):
+                self._gap, self._gap_at = gap, now
+            self._last_beat = now
             if watchdog is not None and now >= next_dog:
                 self.notifier.send("WATCHDOG=1")
                 next_dog = now + watchdog
