@@ -295,6 +295,7 @@ class Host:
             self._endpoint = endpoint
 
     def _start_watchdog(self) -> None:
+        self._last_beat = time.monotonic()  # a stop may come before the first beat
         self._beat = asyncio.get_running_loop().create_task(self._beats(watchdog_interval()))
 
     async def _beats(self, watchdog: float | None) -> None:
