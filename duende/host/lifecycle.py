@@ -97,7 +97,9 @@ class Host:
         self._beat: asyncio.Task[None] | None = None
         self._installed: dict[int, Any] = {}
         self._last_beat = 0.0
-        self._stood_still = 0.0
+        self._gap = 0.0
+        self._gap_at = -BEAT
+        self._reload_again = False
         self._deadline: float | None = None
 
     @classmethod
@@ -130,7 +132,7 @@ class Host:
             await self._leave()
 
     async def _live(self) -> Outcome:
-        daemon = self.daemon
+        daemon, context = self.daemon, self.context
         try:
             if self.config.resources.lock_memory:
                 from duende.mlock import apply_memory_config
@@ -247,24 +249,37 @@ class Host:
         self.context.deliver(signal)
 
     def _note_pause(self) -> None:
-        """Nobody tells a process how long it was stopped; the beat that should have come in the meantime does.
-
-        The late beat may have been let in before this signal was.
-        """
+        """Nobody tells a process how long it was stopped; the beat that should have come in the meantime does."""
         now = time.monotonic()
-        gap = max(now - self._last_beat, self._stood_still) if self._last_beat else 0.0
-        self._last_beat, self._stood_still = now, 0.0
-        if gap > 2 * BEAT:
+        gap = self._late_beat(now)
+        if gap == 0.0 and now - self._gap_at < BEAT:
+            # After CONT the loop may run the overdue beat before this handler.
+            gap = self._gap
+        self._gap = 0.0
+        if gap:
             # It was stopped somewhere between two beats: half a beat is the unbiased guess.
             self.daemon.metrics.record_pause(gap - BEAT / 2)
+            self._last_beat = now
+
+    def _late_beat(self, now: float) -> float:
+        """Seconds since the last beat if that is too long for a loop that was running, else 0."""
+        gap = now - self._last_beat
+        return gap if self._last_beat and gap > 2 * BEAT else 0.0
 
     # -- reload --------------------------------------------------------------------------------------------------------------
 
     def _begin_reload(self) -> None:
+        # A HUP during a reload asks for another one: the file may have changed after it was read.
+        self._reload_again = True
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.get_running_loop().create_task(self._reload())
 
     async def _reload(self) -> None:
+        while self._reload_again:
+            self._reload_again = False
+            await self._reload_once()
+
+    async def _reload_once(self) -> None:
         """Read the configuration again; a bad one changes nothing, and the daemon goes on."""
         self.notifier.reloading()
         try:
@@ -300,6 +315,7 @@ class Host:
             self._endpoint = endpoint
 
     def _start_watchdog(self) -> None:
+        self._last_beat = time.monotonic()  # a stop may come before the first beat
         self._beat = asyncio.get_running_loop().create_task(self._beats(watchdog_interval()))
 
     async def _beats(self, watchdog: float | None) -> None:
@@ -307,8 +323,8 @@ class Host:
         next_dog = time.monotonic()
         while True:
             now = time.monotonic()
-            # Kept until the next beat: only CONT says whether it was a pause, a blocked loop is none.
-            self._stood_still = now - self._last_beat if self._last_beat else 0.0
+            if gap := self._late_beat(now):
+                self._gap, self._gap_at = gap, now
             self._last_beat = now
             if watchdog is not None and now >= next_dog:
                 self.notifier.send("WATCHDOG=1")

@@ -117,8 +117,8 @@ def _read(argv: list[str]) -> tuple[str, dict[str, str]]:
             raise ConfigError(f"unknown option {name!r}")
         if not equals:
             value = next(words, "")
-            if not value:
-                raise ConfigError(f"{name} needs a value")
+        if not value:
+            raise ConfigError(f"{name} needs a value")
         options[name] = value
     if not target and "--config" not in options:
         raise ConfigError("TARGET is missing")
@@ -132,10 +132,11 @@ def _configuration(target: str, options: dict[str, str]) -> DaemonConfig:
         from duende.config.load import decode_json
 
         return decode_json(options["--config-json"])
+    name = options.get("--name") or target.rpartition(":")[2].rpartition(".")[2].lower()
     if "--config" in options:
         from duende.config.load import load
 
-        config = load(options["--config"], name=options.get("--name"), daemon=target or None)
+        config = load(options["--config"], name=name or None, daemon=target or None)
         if not target and config.daemon is None:
             raise ConfigError(
                 f"{options['--config']}: daemon: is not set, and no TARGET was given", key="daemon"
@@ -144,7 +145,6 @@ def _configuration(target: str, options: dict[str, str]) -> DaemonConfig:
     from duende.config.check import validate
     from duende.config.model import DaemonConfig
 
-    name = options.get("--name") or target.rpartition(":")[2].rpartition(".")[2].lower()
     config = DaemonConfig(name=name, daemon=target)
     validate(config)
     return config
