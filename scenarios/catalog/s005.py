@@ -82,7 +82,9 @@ class TroubledLog(Workload):
     async def recover(self, lab: Lab) -> str:
         """It runs again and its log is written; then it is stopped and the disk goes."""
         wrong = await not_running(lab, ("chatty",))
-        if not wrong and not await look.until(lambda: self.path.exists() and b"line 1 " in self.path.read_bytes(), 5.0):
+        if not wrong and not await look.until(
+            lambda: self.path.exists() and b"line 1 " in self.path.read_bytes(), 5.0
+        ):
             wrong = "nothing is written to the log"
         await lab.stop("chatty")
         if self.disk is not None:

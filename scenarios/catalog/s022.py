@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from fixtures.daemons import command
 from scenarios import look
@@ -30,7 +31,9 @@ class Overlap(Workload):
         for number in range(TIMES):
             await self._follow(lab, generations)
             if number % 2:
-                await asyncio.gather(lab.restart(NAME, by="one"), lab.restart(NAME, by="two"), return_exceptions=True)
+                await asyncio.gather(
+                    lab.restart(NAME, by="one"), lab.restart(NAME, by="two"), return_exceptions=True
+                )
             else:
                 await lab.restart(NAME)
         await self._follow(lab, generations)
@@ -47,7 +50,7 @@ class Overlap(Workload):
             generations.append(Generation(lab, NAME, [line["leader"], line["child"]], began))
 
     @staticmethod
-    def leaders(lab: Lab) -> list[dict[str, float]]:
+    def leaders(lab: Lab) -> list[dict[str, Any]]:
         """What the leaders reported."""
         return [line for line in lab.reported(NAME) if "leader" in line]
 

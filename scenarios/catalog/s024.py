@@ -17,11 +17,14 @@ class InterruptedStarting(Workload):
     """Daemons that stay in Starting; the manager is told to end at random moments of its first second."""
 
     async def run(self, lab: Lab) -> None:
-        """Several lives; half of them with everything started, half at any moment, perhaps before anything is."""
+        """Several lives; half of them with everything started, half at any moment, perhaps before anything
+        is.
+        """
         source = lab.rng("moment")
         patient = {"kind": "notify", "timeout": 60.0}
         tables = [
-            daemon(f"waiting-{number}", command("notifier", "never"), readiness=patient) for number in range(COUNT)
+            daemon(f"waiting-{number}", command("notifier", "never"), readiness=patient)
+            for number in range(COUNT)
         ]
         for number in range(LIVES):
             present = COUNT if number % 2 else 0

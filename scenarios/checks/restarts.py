@@ -148,6 +148,10 @@ def keeps_restarting(name: str, times: int) -> Checker:
         if not counted:
             return vacuous("nobody counted the restarts")
         found = counted[-1].value["restarts"]
-        return true(f"{found} restarts") if found >= times else false(f"restarting ended after {found} of {times}")
+        return (
+            true(f"{found} restarts")
+            if found >= times
+            else false(f"restarting ended after {found} of {times}")
+        )
 
     return keeps_restarting_check

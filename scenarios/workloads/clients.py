@@ -12,7 +12,9 @@ Deed = Callable[[str, str], Awaitable[object]]
 """Does something to a daemon (first argument) as a client (second)."""
 
 
-async def mixed(lab: Lab, client: str, names: Sequence[str], deeds: Sequence[Deed], count: int, pause: float) -> None:
+async def mixed(
+    lab: Lab, client: str, names: Sequence[str], deeds: Sequence[Deed], count: int, pause: float
+) -> None:
     """*count* deeds on random daemons, with random pauses of *pause* seconds in the mean."""
     source: random.Random = lab.rng(client)
     for _ in range(count):
