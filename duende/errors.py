@@ -48,7 +48,15 @@ class DaemonError(DuendeError):
 class ConfigError(DaemonError, ValueError):
     """The configuration is wrong: you wrote something duende refuses. `problems` lists every mistake found."""
 
-    def __init__(self, problem: str, *, remedy: str = "", problems: tuple[str, ...] = (), key: str = "", source: str = "") -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        remedy: str = "",
+        problems: tuple[str, ...] = (),
+        key: str = "",
+        source: str = "",
+    ) -> None:
         """Collect all *problems* of one *source* (a path); *key* is the dotted key of the first."""
         super().__init__(problem, remedy=remedy)
         self.problems = problems or (problem,)
@@ -78,7 +86,10 @@ class ShutdownTimeoutError(ShutdownError, TimeoutError):
 
     def __init__(self, name: str, seconds: float) -> None:
         """Name the daemon and the deadline of *seconds* that passed."""
-        super().__init__(f"cannot shut down {name!r} within {seconds:g} s", remedy="raise shutdown_timeout or make shutdown() quicker")
+        super().__init__(
+            f"cannot shut down {name!r} within {seconds:g} s",
+            remedy="raise shutdown_timeout or make shutdown() quicker",
+        )
         self.seconds = seconds
         """The deadline, in seconds."""
 
@@ -96,7 +107,10 @@ class ResourceLimitError(DaemonError):
 
     def __init__(self, resource: str, limit: object, actual: object, *, remedy: str = "") -> None:
         """Name the *resource*, its *limit* and the *actual* figure."""
-        super().__init__(f"limit of {resource} is {limit}, {actual} was needed", remedy=remedy or f"raise resources.{resource}")
+        super().__init__(
+            f"limit of {resource} is {limit}, {actual} was needed",
+            remedy=remedy or f"raise resources.{resource}",
+        )
         self.resource = resource
         """The key under `[resources]`."""
         self.limit = limit
@@ -170,7 +184,9 @@ class NotSupportedError(PlatformError):
 class SpawnError(PlatformError):
     """The daemon could not be started; nothing was left behind. `errno` and `step` say where it failed."""
 
-    def __init__(self, problem: str, *, errno: int = 0, step: str = "", path: str = "", remedy: str = "") -> None:
+    def __init__(
+        self, problem: str, *, errno: int = 0, step: str = "", path: str = "", remedy: str = ""
+    ) -> None:
         """Keep the *errno*, the *step* (exec, chdir, setuid, ...) and the *path* it was about."""
         super().__init__(problem, remedy=remedy)
         self.errno = errno
@@ -210,7 +226,10 @@ class PlatformTimeoutError(PlatformError, TimeoutError):
 
     def __init__(self, operation: str, seconds: float) -> None:
         """Name the *operation* and its deadline of *seconds*."""
-        super().__init__(f"cannot {operation} within {seconds:g} s", remedy="check that the platform's service is alive, then retry")
+        super().__init__(
+            f"cannot {operation} within {seconds:g} s",
+            remedy="check that the platform's service is alive, then retry",
+        )
         self.operation = operation
         """The verb that ran out of time."""
         self.seconds = seconds

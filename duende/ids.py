@@ -34,7 +34,9 @@ class DaemonId(str):
         """
         lowered = text.lower()
         if not _FORM.fullmatch(lowered):
-            raise SerializationError(f"cannot read {text!r} as a daemon id", remedy="it is a UUID of 36 characters")
+            raise SerializationError(
+                f"cannot read {text!r} as a daemon id", remedy="it is a UUID of 36 characters"
+            )
         return cls(lowered)
 
     @property

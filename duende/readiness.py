@@ -54,7 +54,10 @@ class Readiness:
 
     def heard(self, kind: EventKind) -> None:
         """The adapter reported READY or a matching line."""
-        if (self._kind, kind) in ((ReadinessKind.NOTIFY, EventKind.READY), (ReadinessKind.LOG_LINE, EventKind.LOG_LINE)):
+        if (self._kind, kind) in (
+            (ReadinessKind.NOTIFY, EventKind.READY),
+            (ReadinessKind.LOG_LINE, EventKind.LOG_LINE),
+        ):
             self._done()
 
     def cancel(self) -> None:

@@ -55,7 +55,13 @@ class GiveUp(msgspec.Struct, frozen=True):
 Decision = Restart | Stay | GiveUp
 
 
-def wants_restart(policy: RestartPolicy, exit: ProcessExit | None, *, wanted_stop: bool, expected_signal: bool) -> bool:  # noqa: A002
+def wants_restart(
+    policy: RestartPolicy,
+    exit: ProcessExit | None,  # noqa: A002  (the noun of the vocabulary)
+    *,
+    wanted_stop: bool,
+    expected_signal: bool,
+) -> bool:
     """Whether *policy* starts the daemon again. *exit* None is a start that failed; *expected_signal*: somebody here sent the fatal signal.
 
     `always` and `unless-stopped` differ only after a manager restart: the operator's stop is respected by both while the manager lives.
@@ -72,7 +78,9 @@ def delay_for(config: RestartConfig, streak: int, rng: Callable[[], float] | Non
     if config.initial_delay <= 0.0:
         return 0.0
     # Compared as logarithms, so that no power overflows.
-    if config.multiplier > 1.0 and math.log(config.initial_delay) + streak * math.log(config.multiplier) >= math.log(max(config.max_delay, 1e-9)):
+    if config.multiplier > 1.0 and math.log(config.initial_delay) + streak * math.log(
+        config.multiplier
+    ) >= math.log(max(config.max_delay, 1e-9)):
         delay = config.max_delay
     else:
         delay = min(config.initial_delay * config.multiplier**streak, config.max_delay)
@@ -102,5 +110,7 @@ def decide(
     if limited and len(recent) >= config.max_retries:
         kept = RestartState(recent, streak, state.total)
         return GiveUp(f"gave up: {len(recent)} restarts within {config.window:g} s", kept)
-    following = RestartState((*recent, now) if limited else (), min(streak + 1, LARGEST_STREAK), state.total + 1)
+    following = RestartState(
+        (*recent, now) if limited else (), min(streak + 1, LARGEST_STREAK), state.total + 1
+    )
     return Restart(delay_for(config, streak, rng), following)

@@ -58,12 +58,34 @@ class Signal(enum.Enum):
             return cls(word.removeprefix("SIG"))
         except ValueError:
             known = ", ".join(member.value for member in cls)
-            raise SignalError(f"cannot read {text!r} as a signal", remedy=f"use one of {known}, with or without SIG") from None
+            raise SignalError(
+                f"cannot read {text!r} as a signal", remedy=f"use one of {known}, with or without SIG"
+            ) from None
 
 
 _SHUTDOWN = frozenset((Signal.TERM, Signal.INT, Signal.QUIT))
-_LINUX = {"HUP": 1, "INT": 2, "QUIT": 3, "KILL": 9, "USR1": 10, "USR2": 12, "TERM": 15, "CONT": 18, "STOP": 19}
-_DARWIN = {"HUP": 1, "INT": 2, "QUIT": 3, "KILL": 9, "TERM": 15, "STOP": 17, "CONT": 19, "USR1": 30, "USR2": 31}
+_LINUX = {
+    "HUP": 1,
+    "INT": 2,
+    "QUIT": 3,
+    "KILL": 9,
+    "USR1": 10,
+    "USR2": 12,
+    "TERM": 15,
+    "CONT": 18,
+    "STOP": 19,
+}
+_DARWIN = {
+    "HUP": 1,
+    "INT": 2,
+    "QUIT": 3,
+    "KILL": 9,
+    "TERM": 15,
+    "STOP": 17,
+    "CONT": 19,
+    "USR1": 30,
+    "USR2": 31,
+}
 
 
 def signal_name(number: int) -> str:

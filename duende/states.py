@@ -104,7 +104,9 @@ class DaemonStatus(msgspec.Struct, frozen=True):
         """
         if phase not in TRANSITIONS[self.phase]:
             legal = ", ".join(sorted(p.value for p in TRANSITIONS[self.phase]))
-            raise TransitionError(f"cannot go from {self.phase.value} to {phase.value}", remedy=f"legal: {legal}")
+            raise TransitionError(
+                f"cannot go from {self.phase.value} to {phase.value}", remedy=f"legal: {legal}"
+            )
         return DaemonStatus(phase, reason)
 
     def __str__(self) -> str:
@@ -115,8 +117,16 @@ class DaemonStatus(msgspec.Struct, frozen=True):
         if self.reason is None:
             return self.phase.value
         kind = self.reason.kind
-        body: object = {kind.value: self.reason.value} if kind in (FailureKind.SIGNAL, FailureKind.EXIT_CODE) else kind.value
-        return {self.phase.value: body, "detail": self.reason.detail} if self.reason.detail else {self.phase.value: body}
+        body: object = (
+            {kind.value: self.reason.value}
+            if kind in (FailureKind.SIGNAL, FailureKind.EXIT_CODE)
+            else kind.value
+        )
+        return (
+            {self.phase.value: body, "detail": self.reason.detail}
+            if self.reason.detail
+            else {self.phase.value: body}
+        )
 
     @classmethod
     def from_json(cls, data: Any) -> DaemonStatus:

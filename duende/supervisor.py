@@ -7,50 +7,26 @@ which gathers what is to start in one turn of the loop into one batch.
 from __future__ import annotations
 
 import asyncio
-import enum
-import os
 from collections.abc import Callable
-from typing import Protocol
-
-import msgspec
 
 from duende import restart
-from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind, PlatformAdapter, SpawnRequest, StopCertificate
+from duende.adapters.contract import (
+    AdapterEvent,
+    DaemonHandle,
+    EventKind,
+    PlatformAdapter,
+    SpawnRequest,
+    StopCertificate,
+)
 from duende.clock import SYSTEM_CLOCK, Clock
 from duende.config.model import DaemonConfig
 from duende.errors import AlreadyRunningError, DuendeError, SignalError, StateError
 from duende.ids import DaemonId
 from duende.readiness import Readiness
+from duende.restart import RestartState
 from duende.signals import Signal
 from duende.states import DaemonStatus, FailureKind, FailureReason, HealthStatus, Phase, ProcessExit
-
-
-class Wish(enum.Enum):
-    """What the operator wants."""
-
-    UP = "up"
-    DOWN = "down"
-
-
-class SupervisorEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Something happened to the daemon."""
-
-    name: str
-    kind: str
-    """starting, running, paused, resumed, stopping, stopped, exited, failed, restarting, gave-up, health, log-lost, status, alert."""
-    detail: str = ""
-    status: DaemonStatus
-    pid: int = 0
-    at: float = 0.0
-    """Unix seconds."""
-
-
-class Launcher(Protocol):
-    """Starts daemons; answers by `Supervisor.launched`."""
-
-    def request_launch(self, supervisor: Supervisor) -> None:
-        """Start it soon, together with others that ask in this turn of the loop."""
-        ...
+from duende.supervision import Launcher, SupervisorEvent, Wish, spread
 
 
 class Supervisor:
@@ -106,7 +82,7 @@ class Supervisor:
         self.handle: DaemonHandle | None = None
         self.wish = Wish.DOWN
         self.health: HealthStatus | None = None
-        self.restart_state = restart.RestartState()
+        self.restart_state = RestartState()
         self.last_exit: ProcessExit | None = None
         self.last_stop: StopCertificate | None = None
         self.started_at: float | None = None
@@ -161,12 +137,17 @@ class Supervisor:
         Raises:
             AlreadyRunningError: it runs, or is about to.
         """
-        if self._launching or self._stopping is not None or not (self.status.is_terminal or self.status.phase is Phase.CREATED):
+        if (
+            self._launching
+            or self._stopping is not None
+            or not (self.status.is_terminal or self.status.phase is Phase.CREATED)
+        ):
             raise AlreadyRunningError(
-                f"cannot start {self.name!r}: it is {self.status} already (pid {self.pid})", remedy="stop or restart it instead"
+                f"cannot start {self.name!r}: it is {self.status} already (pid {self.pid})",
+                remedy="stop or restart it instead",
             )
         self.wish = Wish.UP
-        self.restart_state = restart.RestartState()
+        self.restart_state = RestartState()
         self._cancel_timer()
         self._go()
 
@@ -205,7 +186,9 @@ class Supervisor:
             PlatformError: the platform did not deliver it.
         """
         if self.handle is None or not self.status.can_signal:
-            raise SignalError(f"cannot send {signal.value} to {self.name!r}: it is {self.status}", remedy="start it first")
+            raise SignalError(
+                f"cannot send {signal.value} to {self.name!r}: it is {self.status}", remedy="start it first"
+            )
         # Noted before it is sent: the exit can be here before the answer is.
         self._sent |= {signal.number()}
         await self._adapter.signal(self.handle, signal)
@@ -226,7 +209,10 @@ class Supervisor:
         self._began = self._clock.monotonic()
         self._sent = frozenset()
         return SpawnRequest(
-            daemon_id=self.daemon_id, config=self.config, config_hash=self.config_hash, import_path=self._import_path
+            daemon_id=self.daemon_id,
+            config=self.config,
+            config_hash=self.config_hash,
+            import_path=self._import_path,
         )
 
     def launched(self, result: DaemonHandle | Exception) -> None:
@@ -262,7 +248,9 @@ class Supervisor:
         self._to(Phase.STOPPING, "stopping", why)
         certificate = await self._stop_instance()
         self._stopping = None
-        error = StateError(f"cannot start {self.name!r}: {why}", remedy="raise readiness.timeout, or see its log")
+        error = StateError(
+            f"cannot start {self.name!r}: {why}", remedy="raise readiness.timeout, or see its log"
+        )
         self._failed_to_start(error, FailureReason(FailureKind.START, 0, why))
         return certificate
 
@@ -313,7 +301,12 @@ class Supervisor:
             self._to(Phase.STOPPED, "stopped", str(seen))
         else:
             self._to(Phase.FAILED, "failed", str(seen), seen.failure())
-        self._release(StateError(f"{self.name!r} ended before it was ready: {seen}", remedy=f"see its log: duende logs {self.name}"))
+        self._release(
+            StateError(
+                f"{self.name!r} ended before it was ready: {seen}",
+                remedy=f"see its log: duende logs {self.name}",
+            )
+        )
         self._decide(seen, self._clock.monotonic() - self._began)
 
     def _decide(self, seen: ProcessExit | None, ran_for: float) -> None:
@@ -325,7 +318,7 @@ class Supervisor:
             now=self._clock.monotonic(),
             wanted_stop=self.wish is Wish.DOWN,
             expected_signal=seen is not None and seen.signal in self._sent,
-            rng=_spread if self.config.restart.jitter else None,
+            rng=spread if self.config.restart.jitter else None,
         )
         self.restart_state = decision.state
         if isinstance(decision, restart.Restart):
@@ -388,7 +381,7 @@ class Supervisor:
             self._to(Phase.STOPPED, "stopped", "nothing was running")
         return self.last_stop or StopCertificate(name=self.name, proven=True, proof="nothing was running")
 
-    def adopted(self, handle: DaemonHandle, state: restart.RestartState) -> None:
+    def adopted(self, handle: DaemonHandle, state: RestartState) -> None:
         """The adapter found the process of an earlier manager: it is Running, and was not started again."""
         self.handle, self.restart_state, self.wish = handle, state, Wish.UP
         self.status = DaemonStatus(Phase.RUNNING)
@@ -407,7 +400,14 @@ class Supervisor:
 
     def _emit(self, kind: str, detail: str) -> None:
         self._emit_event(
-            SupervisorEvent(name=self.name, kind=kind, detail=detail, status=self.status, pid=self.pid, at=self._clock.wall())
+            SupervisorEvent(
+                name=self.name,
+                kind=kind,
+                detail=detail,
+                status=self.status,
+                pid=self.pid,
+                at=self._clock.wall(),
+            )
         )
 
     def _release(self, error: Exception | None) -> None:
@@ -429,8 +429,3 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _spread() -> float:
-    """A random number in [0, 1) for the jitter of restarts."""
-    return int.from_bytes(os.urandom(4), "big") / 2**32

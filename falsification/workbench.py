@@ -90,7 +90,12 @@ def bearing(handle_or_id: DaemonHandle | str, name: str = "") -> list[int]:
     """Every living process that carries the mark of a daemon, or (a preloaded one has no environment of its own) its unique *name*."""
     wanted = handle_or_id if isinstance(handle_or_id, str) else handle_or_id.daemon_id
     pids = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and int(entry) > 1]
-    return [pid for pid in pids if alive(pid) and (environment_value(pid, "DUENDE_DAEMON_ID") == wanted or (name and _comm(pid) == name))]
+    return [
+        pid
+        for pid in pids
+        if alive(pid)
+        and (environment_value(pid, "DUENDE_DAEMON_ID") == wanted or (name and _comm(pid) == name))
+    ]
 
 
 def _comm(pid: int) -> str:

@@ -40,7 +40,7 @@ class Workload(ABC):
 
     pace: Pace = Pace()
 
-    async def setup(self, lab: Lab) -> None:  # noqa: B027 - most need nothing
+    async def setup(self, lab: Lab) -> None:
         """Before the nemesis wakes.
 
         Raises:

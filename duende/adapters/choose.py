@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from typing import Any
 
@@ -56,7 +57,12 @@ def detect(host: HostView) -> Platform:
     if environ.get("PEPITA_VM") or environ.get("PEPITA_VSOCK_CID"):
         return Platform.PEPITA
     marked = any(mark in host.init_cgroup for mark in CONTAINER_MARKS)
-    if {"/.dockerenv", "/run/.containerenv"} & host.paths or environ.get("container") or environ.get("KUBERNETES_SERVICE_HOST") or marked:
+    if (
+        {"/.dockerenv", "/run/.containerenv"} & host.paths
+        or environ.get("container")
+        or environ.get("KUBERNETES_SERVICE_HOST")
+        or marked
+    ):
         return Platform.CONTAINER
     if host.system == "linux" and "/run/systemd/system" in host.paths:
         return Platform.LINUX
@@ -80,10 +86,19 @@ def select_adapter(platform: Platform | None = None, **options: Any) -> Platform
 
         return NativeAdapter(**options)
     raise NotSupportedError(
-        chosen.value, "be driven by this version of duende", remedy="use select_adapter(Platform.NATIVE): it supervises processes anywhere on Linux"
+        chosen.value,
+        "be driven by this version of duende",
+        remedy="use select_adapter(Platform.NATIVE): it supervises processes anywhere on Linux",
     )
 
 
-def default_adapter(runtime_dir: str, state_dir: str, *, keep: bool) -> PlatformAdapter:
-    """The adapter a manager uses unless it is given one: native."""
-    return select_adapter(Platform.NATIVE, runtime_dir=runtime_dir, state_dir=state_dir, keep=keep)
+def default_adapter(
+    runtime_dir: str, state_dir: str, *, keep: bool, helper: tuple[socket.socket, int] | None = None
+) -> PlatformAdapter:
+    """The adapter a manager uses unless it is given one: native, with the *helper* that `fork_helper` made."""
+    options: dict[str, Any] = {"runtime_dir": runtime_dir, "state_dir": state_dir, "keep": keep}
+    if helper is not None:
+        from duende.adapters.native.link import Link
+
+        options["link"] = Link(*helper)
+    return select_adapter(Platform.NATIVE, **options)

@@ -26,22 +26,43 @@ def start_manager(runtime_dir: str, state_dir: str) -> None:
         os.makedirs(state_dir, mode=0o755, exist_ok=True)
         out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
-        raise DaemonIOError(f"cannot write {log}: {error.strerror}", errno=error.errno or 0, path=log, remedy="choose another --state-dir") from error
+        raise DaemonIOError(
+            f"cannot write {log}: {error.strerror}",
+            errno=error.errno or 0,
+            path=log,
+            remedy="choose another --state-dir",
+        ) from error
     reading, writing = os.pipe()
-    argv = [sys.executable, "-m", "duende", "manager", "--runtime-dir", runtime_dir, "--state-dir", state_dir, "--notify-fd", "3"]
+    argv = [
+        sys.executable,
+        "-m",
+        "duende",
+        "manager",
+        "--runtime-dir",
+        runtime_dir,
+        "--state-dir",
+        state_dir,
+        "--notify-fd",
+        "3",
+    ]
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, out, 1),
         (os.POSIX_SPAWN_DUP2, out, 2),
         (os.POSIX_SPAWN_DUP2, writing, 3),
     ]
-    os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setsid=True, setsigdef=RESET_SIGNALS)
+    os.posix_spawn(
+        sys.executable, argv, os.environ, file_actions=actions, setsid=True, setsigdef=RESET_SIGNALS
+    )
     os.close(writing)
     os.close(out)
     answer = _read_line(reading)
     os.close(reading)
     if answer != "ready":
-        raise PlatformIOError(f"cannot start a manager: {answer.removeprefix('error: ') or 'it ended at once'}", remedy=f"see {log}")
+        raise PlatformIOError(
+            f"cannot start a manager: {answer.removeprefix('error: ') or 'it ended at once'}",
+            remedy=f"see {log}",
+        )
 
 
 def _read_line(fd: int) -> str:

@@ -15,8 +15,16 @@ from duende.manager.paths import default_runtime_dir, default_state_dir
 def parser() -> argparse.ArgumentParser:
     """The command's grammar."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--runtime-dir", default=default_runtime_dir(), help="the manager's sockets and PID files (default: %(default)s)")
-    common.add_argument("--state-dir", default=default_state_dir(), help="the manager's journal and logs (default: %(default)s)")
+    common.add_argument(
+        "--runtime-dir",
+        default=default_runtime_dir(),
+        help="the manager's sockets and PID files (default: %(default)s)",
+    )
+    common.add_argument(
+        "--state-dir",
+        default=default_state_dir(),
+        help="the manager's journal and logs (default: %(default)s)",
+    )
     common.add_argument("--json", action="store_true", help="print JSON, for programs")
     top = argparse.ArgumentParser(
         prog="duende",
@@ -28,15 +36,30 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", metavar="COMMAND")
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
-        return verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[common])
+        return verbs.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".", parents=[common]
+        )
 
-    verbs.add_parser("run", help="run one Daemon class in this process: duende run module:Class", add_help=False)
+    verbs.add_parser(
+        "run", help="run one Daemon class in this process: duende run module:Class", add_help=False
+    )
     manager = verb("manager", "run the manager in the foreground, with the daemons of a file or folder")
     manager.add_argument("fleet", nargs="?", help="a TOML file, or a folder of them")
-    manager.add_argument("--foreground", action="store_true", help="accepted for service files; the manager never forks away by itself")
-    manager.add_argument("--no-keep", action="store_true", help="stop the daemons if the manager is killed (default: the next manager adopts them)")
+    manager.add_argument(
+        "--foreground",
+        action="store_true",
+        help="accepted for service files; the manager never forks away by itself",
+    )
+    manager.add_argument(
+        "--no-keep",
+        action="store_true",
+        help="stop the daemons if the manager is killed (default: the next manager adopts them)",
+    )
     manager.add_argument("--notify-fd", type=int, help=argparse.SUPPRESS)
-    start = verb("start", "start a daemon by name, or those of a TOML file or folder (starting a manager if there is none)")
+    start = verb(
+        "start",
+        "start a daemon by name, or those of a TOML file or folder (starting a manager if there is none)",
+    )
     start.add_argument("what", help="a daemon's name, or a path")
     for name, text in (
         ("stop", "stop a daemon and prove that nothing of it is left"),
@@ -55,7 +78,9 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("-n", "--lines", type=int, default=100, help="how many lines (default: %(default)s)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
     events = verb("events", "print what happened, and what happens")
-    events.add_argument("-n", "--lines", type=int, default=20, help="how many of the past (default: %(default)s)")
+    events.add_argument(
+        "-n", "--lines", type=int, default=20, help="how many of the past (default: %(default)s)"
+    )
     events.add_argument("-f", "--follow", action="store_true", help="go on as more happens")
     verb("shutdown", "stop all daemons and end the manager")
     validate = verb("validate", "check configuration files and explain every mistake")
@@ -86,7 +111,11 @@ def dispatch(argv: Sequence[str], early: tuple[socket.socket, int] | None = None
         code: int = getattr(verbs, f"do_{options.verb}")(options)
     except DuendeError as error:
         output.error(error, as_json=options.json)
-        return exits.NOT_FOUND if isinstance(error, NotFoundError) or getattr(error, "kind", "") == "NotFoundError" else exits.FAILED
+        return (
+            exits.NOT_FOUND
+            if isinstance(error, NotFoundError) or getattr(error, "kind", "") == "NotFoundError"
+            else exits.FAILED
+        )
     except BrokenPipeError:  # `duende logs | head`: the reader has what it wanted
         sys.stderr.close()
         return exits.OK

@@ -13,7 +13,15 @@ import msgspec
 
 from duende.errors import ConfigError, DuendeError
 
-COLOURS = {"Running": "32", "Failed": "31", "Starting": "33", "Stopping": "33", "Paused": "36", "Stopped": "2", "Created": "2"}
+COLOURS = {
+    "Running": "32",
+    "Failed": "31",
+    "Starting": "33",
+    "Stopping": "33",
+    "Paused": "36",
+    "Stopped": "2",
+    "Created": "2",
+}
 
 
 def json(value: Any) -> None:
@@ -36,7 +44,12 @@ def error(problem: DuendeError, *, as_json: bool) -> None:
 
 def coloured(text: str, word: str) -> str:
     """*text* in the colour of the state *word*, on a terminal that wants colour (NO_COLOR is honoured)."""
-    if word not in COLOURS or not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
+    if (
+        word not in COLOURS
+        or not sys.stdout.isatty()
+        or "NO_COLOR" in os.environ
+        or os.environ.get("TERM") == "dumb"
+    ):
         return text
     return f"\x1b[{COLOURS[word]}m{text}\x1b[0m"
 
@@ -85,7 +98,9 @@ def ps(views: list[dict[str, Any]]) -> None:
 
 def _remark(view: dict[str, Any]) -> str:
     if view["next_restart_in"] is not None:
-        return f"restarts in {view['next_restart_in']:.1f} s; {view['reason'] or view['last_exit'] or ''}".rstrip("; ")
+        return f"restarts in {view['next_restart_in']:.1f} s; {view['reason'] or view['last_exit'] or ''}".rstrip(
+            "; "
+        )
     return str(view["reason"] or view["health_reason"] or view["note"] or view["last_exit"] or "")
 
 
@@ -98,9 +113,15 @@ def status(view: dict[str, Any]) -> None:
         ("up", age(view["since"]) if view["status"] in ("Running", "Paused") else "-"),
         ("wanted", view["wanted"]),
         ("restarts", view["restarts"]),
-        ("next restart", f"in {view['next_restart_in']:.1f} s" if view["next_restart_in"] is not None else "-"),
+        (
+            "next restart",
+            f"in {view['next_restart_in']:.1f} s" if view["next_restart_in"] is not None else "-",
+        ),
         ("last exit", view["last_exit"] or "-"),
-        ("health", (view["health"] or "-") + (f" ({view['health_reason']})" if view["health_reason"] else "")),
+        (
+            "health",
+            (view["health"] or "-") + (f" ({view['health_reason']})" if view["health_reason"] else ""),
+        ),
         ("says", view["note"] or "-"),
         ("version", view["version"]),
         ("id", view["id"]),
@@ -112,7 +133,9 @@ def status(view: dict[str, Any]) -> None:
 def certificate(found: dict[str, Any]) -> None:
     """Print what a stop did and proved."""
     mark = "stopped" if found["proven"] else "UNKNOWN"
-    print(f"{found['name']}: {mark} in {found['duration'] * 1000:.0f} ms{' (escalated to KILL)' if found['escalated'] else ''}")
+    print(
+        f"{found['name']}: {mark} in {found['duration'] * 1000:.0f} ms{' (escalated to KILL)' if found['escalated'] else ''}"
+    )
     for step in found["steps"]:
         print(f"  {step['at'] * 1000:8.1f} ms  {step['what']}")
     if found["exit"]:
@@ -127,4 +150,19 @@ def certificate(found: dict[str, Any]) -> None:
 def event(happened: dict[str, Any]) -> None:
     """Print one event as a line."""
     moment = time.strftime("%H:%M:%S", time.localtime(happened["at"]))
-    print(f"{moment}  {happened['name']:<24} {coloured(happened['kind'].ljust(10), happened['status'])} {happened['detail']}".rstrip(), flush=True)
+    print(
+        f"{moment}  {happened['name']:<24} {coloured(happened['kind'].ljust(10), happened['status'])} {happened['detail']}".rstrip(),
+        flush=True,
+    )
+
+
+def events(happened: list[dict[str, Any]]) -> None:
+    """Print events, a line each."""
+    for one in happened:
+        event(one)
+
+
+def certificates(found: list[dict[str, Any]]) -> None:
+    """Print what several stops did."""
+    for one in found:
+        certificate(one)

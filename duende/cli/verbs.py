@@ -31,12 +31,22 @@ def do_manager(options: argparse.Namespace) -> int:
     """Run the manager in this process."""
     from duende.manager.service import Options, serve
 
-    chosen = Options(options.fleet, options.state_dir, options.runtime_dir, keep=not options.no_keep, notify_fd=options.notify_fd)
+    chosen = Options(
+        options.fleet,
+        options.state_dir,
+        options.runtime_dir,
+        keep=not options.no_keep,
+        notify_fd=options.notify_fd,
+    )
     return serve(chosen, options.early)
 
 
 def do_start(options: argparse.Namespace) -> int:
-    """Start by name or path."""
+    """Start by name or path.
+
+    Raises:
+        ConfigError: nothing in the file can be used.
+    """
     path = options.what
     if not (os.path.exists(path) or path.endswith(".toml") or "/" in path):
         with _client(options) as client:
@@ -45,7 +55,9 @@ def do_start(options: argparse.Namespace) -> int:
 
     found = load_fleet(path)  # every mistake is explained here, before a manager is started for nothing
     if found and all(isinstance(config, ConfigError) for _, config in found):
-        problems = tuple(line for _, config in found if isinstance(config, ConfigError) for line in config.problems)
+        problems = tuple(
+            line for _, config in found if isinstance(config, ConfigError) for line in config.problems
+        )
         raise ConfigError(f"cannot use {path}", problems=problems, source=path)
     try:
         client = _client(options)
@@ -84,7 +96,11 @@ def do_restart(options: argparse.Namespace) -> int:
 def do_forget(options: argparse.Namespace) -> int:
     """Unregister one daemon."""
     with _client(options) as client:
-        return _show(options, client.ask("unregister", name=options.name), lambda _: print(f"{options.name}: forgotten"))
+        return _show(
+            options,
+            client.ask("unregister", name=options.name),
+            lambda _: print(f"{options.name}: forgotten"),
+        )
 
 
 def do_status(options: argparse.Namespace) -> int:
@@ -133,7 +149,7 @@ def do_events(options: argparse.Namespace) -> int:
     """Print events."""
     with _client(options) as client:
         if not options.follow:
-            return _show(options, client.ask("events", lines=options.lines), lambda found: [output.event(one) for one in found])
+            return _show(options, client.ask("events", lines=options.lines), output.events)
         for happened in client.events(options.lines):
             output.event(happened)
     return exits.OK
@@ -143,7 +159,7 @@ def do_shutdown(options: argparse.Namespace) -> int:
     """End all daemons and the manager."""
     with _client(options, STOP_PATIENCE) as client:
         result = client.ask("shutdown")
-    _show(options, result, lambda found: [output.certificate(one) for one in found])
+    _show(options, result, output.certificates)
     return exits.OK if all(one["proven"] for one in result) else exits.FAILED
 
 
@@ -156,11 +172,20 @@ def do_validate(options: argparse.Namespace) -> int:
         try:
             found = load_fleet(path)
         except (ConfigError, DaemonIOError) as error:
-            report.append({"file": path, "ok": False, "problems": list(getattr(error, "problems", (error.problem,)))})
+            report.append(
+                {"file": path, "ok": False, "problems": list(getattr(error, "problems", (error.problem,)))}
+            )
             continue
         for name, config in found:
             bad = isinstance(config, ConfigError)
-            report.append({"file": path, "name": name, "ok": not bad, "problems": list(config.problems) if isinstance(config, ConfigError) else []})
+            report.append(
+                {
+                    "file": path,
+                    "name": name,
+                    "ok": not bad,
+                    "problems": list(config.problems) if isinstance(config, ConfigError) else [],
+                }
+            )
     good = all(entry["ok"] for entry in report)
     if options.json:
         output.json({"ok": good, "result": report})
@@ -171,5 +196,3 @@ def do_validate(options: argparse.Namespace) -> int:
             if entry["ok"]:
                 print(f"{entry['file']}: {entry['name']} is valid")
     return exits.OK if good else exits.FAILED
-
-

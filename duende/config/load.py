@@ -59,7 +59,11 @@ def load(path: str, *, name: str | None = None, daemon: str | None = None) -> Da
     """
     found = load_fleet(path, {"name": name, "daemon": daemon})
     if len(found) != 1:
-        raise ConfigError(f"cannot use {path} as one daemon: it has {len(found)}", remedy="use `duende start` or `duende manager` for a fleet", source=path)
+        raise ConfigError(
+            f"cannot use {path} as one daemon: it has {len(found)}",
+            remedy="use `duende start` or `duende manager` for a fleet",
+            source=path,
+        )
     config = found[0][1]
     if isinstance(config, ConfigError):
         raise config
@@ -95,7 +99,12 @@ def load_fleet(path: str, given: Mapping[str, str | None] | None = None) -> Flee
     if "daemon" in data and isinstance(data["daemon"], list):
         unknown = sorted(set(data) - {"daemon", "defaults"})
         if unknown:
-            raise ConfigError(f"{path}: unknown key {unknown[0]!r} beside [[daemon]]", remedy="known: daemon, defaults", key=unknown[0], source=path)
+            raise ConfigError(
+                f"{path}: unknown key {unknown[0]!r} beside [[daemon]]",
+                remedy="known: daemon, defaults",
+                key=unknown[0],
+                source=path,
+            )
         return _unique(_tables(data, text, path))
     for key, value in (given or {}).items():
         if value is not None and key not in data and not (key == "daemon" and "binary_path" in data):
@@ -121,9 +130,16 @@ def read_text(path: str) -> str:
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None) or errno.EINVAL
         shown = path if len(path) <= 200 else f"{path[:80]}...{path[-20:]} ({len(path)} characters)"
-        remedies = {errno.ENOENT: "check the path", errno.ELOOP: "a symbolic link leads to itself", errno.ENAMETOOLONG: "use a shorter path", errno.EACCES: "check its rights"}
+        remedies = {
+            errno.ENOENT: "check the path",
+            errno.ELOOP: "a symbolic link leads to itself",
+            errno.ENAMETOOLONG: "use a shorter path",
+            errno.EACCES: "check its rights",
+        }
         raise ConfigError(
-            f"cannot read {shown}: {getattr(error, 'strerror', None) or error} ({errno.errorcode.get(number, number)})", remedy=remedies.get(number, ""), source=path
+            f"cannot read {shown}: {getattr(error, 'strerror', None) or error} ({errno.errorcode.get(number, number)})",
+            remedy=remedies.get(number, ""),
+            source=path,
         ) from error
     if len(raw) > LARGEST_FILE:
         raise ConfigError(f"cannot read {path}: it is larger than {LARGEST_FILE} bytes", source=path)
@@ -186,7 +202,9 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError, and what int() says of a number of thousands of digits
-        raise ConfigError(f"{source}: not TOML: {error}", remedy="see https://toml.io for the syntax", source=source) from error
+        raise ConfigError(
+            f"{source}: not TOML: {error}", remedy="see https://toml.io for the syntax", source=source
+        ) from error
     except RecursionError as error:
         raise ConfigError(f"{source}: nested too deeply", source=source) from error
 
@@ -225,7 +243,14 @@ def _unique(fleet: Fleet) -> Fleet:
     seen: set[str] = set()
     for position, (name, config) in enumerate(fleet):
         if isinstance(config, DaemonConfig) and config.name in seen:
-            fleet[position] = (name, ConfigError(f"name: {config.name!r} is used twice", remedy="every daemon needs a name of its own", key="name"))
+            fleet[position] = (
+                name,
+                ConfigError(
+                    f"name: {config.name!r} is used twice",
+                    remedy="every daemon needs a name of its own",
+                    key="name",
+                ),
+            )
         seen.add(name)
     return fleet
 
@@ -270,7 +295,10 @@ def _without(data: dict[str, Any], keys: list[str]) -> dict[str, Any]:
         section, _, field = re.split(r"\[", key)[0].partition(".")
         table = data.get(section)
         if section in SECTIONS and field and isinstance(table, dict):
-            data = {**data, section: {name: value for name, value in table.items() if name != field.partition(".")[0]}}
+            data = {
+                **data,
+                section: {name: value for name, value in table.items() if name != field.partition(".")[0]},
+            }
         else:
             data = {name: value for name, value in data.items() if name != section}
     return data
@@ -299,7 +327,11 @@ def _unknown_in(table: dict[str, Any], model: type[msgspec.Struct], prefix: str)
         from difflib import get_close_matches
 
         near = get_close_matches(key, known, n=1, cutoff=0.5)
-        home = next((name for name, other in SECTIONS.items() if key in other.__struct_fields__), None) if not prefix else None
+        home = (
+            next((name for name, other in SECTIONS.items() if key in other.__struct_fields__), None)
+            if not prefix
+            else None
+        )
         if home is not None:
             hint = f"it belongs into [{home}]"
         else:

@@ -48,7 +48,11 @@ def _table(path: str, table: dict[str, Any], lines: list[str]) -> None:
 
 def _key(key: object) -> str:
     text = str(key)
-    return text if text and text.isascii() and text.replace("-", "_").replace("_", "a").isalnum() else _string(text)
+    return (
+        text
+        if text and text.isascii() and text.replace("-", "_").replace("_", "a").isalnum()
+        else _string(text)
+    )
 
 
 def _string(text: str) -> str:
@@ -70,5 +74,9 @@ def _value(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_value(item) for item in value)}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items() if item is not None) + "}"
+        return (
+            "{"
+            + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items() if item is not None)
+            + "}"
+        )
     raise TypeError(f"cannot write {type(value).__name__} as TOML")

@@ -45,7 +45,10 @@ def parse_duration(value: object) -> float:
             position = match.end()
         if position == len(text):
             return _finite(total, value, "a duration")
-    raise ConfigError(f"cannot read {_short(value)} as a duration", remedy='write seconds, or "250ms", "30s", "1m 30s", "2h"')
+    raise ConfigError(
+        f"cannot read {_short(value)} as a duration",
+        remedy='write seconds, or "250ms", "30s", "1m 30s", "2h"',
+    )
 
 
 def parse_size(value: object) -> int:
@@ -62,10 +65,16 @@ def parse_size(value: object) -> int:
         match = _PART.fullmatch(value.strip())
         if match is not None and match.group(2).lower() in BYTES:
             size = float(match.group(1)) * BYTES[match.group(2).lower()]
-            exact = int(match.group(1)) * BYTES[match.group(2).lower()] if match.group(1).isdecimal() else int(size)
+            exact = (
+                int(match.group(1)) * BYTES[match.group(2).lower()]
+                if match.group(1).isdecimal()
+                else int(size)
+            )
             if size == int(size) and exact <= LARGEST_BYTES:
                 return exact
-    raise ConfigError(f"cannot read {_short(value)} as a size", remedy='write bytes, or "64k", "512MiB", "2GiB", "1 GB"')
+    raise ConfigError(
+        f"cannot read {_short(value)} as a size", remedy='write bytes, or "64k", "512MiB", "2GiB", "1 GB"'
+    )
 
 
 def _finite(number: float, value: object, what: str) -> float:

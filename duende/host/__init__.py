@@ -24,7 +24,9 @@ def run(daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **opt
     raise SystemExit(run_daemon(daemon, config, **options))
 
 
-async def run_async(daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **options: str | None) -> Outcome:
+async def run_async(
+    daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **options: str | None
+) -> Outcome:
     """Run *daemon* inside a running event loop; says how it ended instead of leaving the process."""
     from duende.host.lifecycle import Host
 

@@ -16,7 +16,14 @@ import msgspec
 from duende.config.check import normalise
 from duende.config.model import DaemonConfig
 from duende.daemon import Daemon, DaemonContext
-from duende.errors import AlreadyRunningError, ConfigError, DaemonIOError, DuendeError, InitError, ShutdownTimeoutError
+from duende.errors import (
+    AlreadyRunningError,
+    ConfigError,
+    DaemonIOError,
+    DuendeError,
+    InitError,
+    ShutdownTimeoutError,
+)
 from duende.host import exitcodes
 from duende.host.notify import Notifier, watchdog_interval
 from duende.host.pidfile import PidFile
@@ -90,7 +97,9 @@ class Host:
         self._beat: asyncio.Task[None] | None = None
         self._installed: dict[int, Any] = {}
         self._last_beat = 0.0
-        self._stood_still = 0.0
+        self._gap = 0.0
+        self._gap_at = -BEAT
+        self._reload_again = False
         self._deadline: float | None = None
 
     @classmethod
@@ -134,7 +143,8 @@ class Host:
         work = asyncio.ensure_future(daemon.init(self.config))
         if await self._until_asked_and_late(work):
             return self._failed(
-                exitcodes.SHUTDOWN_TIMEOUT, ShutdownTimeoutError(f"{daemon.name} (in init)", self.config.shutdown_timeout)
+                exitcodes.SHUTDOWN_TIMEOUT,
+                ShutdownTimeoutError(f"{daemon.name} (in init)", self.config.shutdown_timeout),
             )
         try:
             work.result()
@@ -142,7 +152,9 @@ class Host:
             return self._failed(exitcodes.CONFIG, error)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (whatever it is, the daemon never ran)
             traceback.print_exc()
-            return self._failed(exitcodes.INIT, InitError(f"{daemon.name}: init failed: {type(error).__name__}: {error}"))
+            return self._failed(
+                exitcodes.INIT, InitError(f"{daemon.name}: init failed: {type(error).__name__}: {error}")
+            )
         try:
             await self._open_endpoint()
         except DaemonIOError as error:
@@ -164,7 +176,9 @@ class Host:
             reason = work.result() or ExitReason.graceful()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (it is the daemon's, and the exit code tells)
             traceback.print_exc()
-            return self._failed(exitcodes.RUN, f"{self.daemon.name}: run() raised {type(error).__name__}: {error}")
+            return self._failed(
+                exitcodes.RUN, f"{self.daemon.name}: run() raised {type(error).__name__}: {error}"
+            )
         if reason.kind is ExitKind.SIGNAL and reason.signal is not None:
             return Outcome(exitcodes.SIGNAL_BASE + reason.signal.number(), reason, reason.detail)
         return Outcome(OF_KIND.get(reason.kind, exitcodes.ERROR), reason, reason.detail)
@@ -203,7 +217,10 @@ class Host:
         if error is not None:
             traceback.print_exception(error)
             if outcome.code == exitcodes.OK:
-                return self._failed(exitcodes.SHUTDOWN, f"{self.daemon.name}: shutdown() raised {type(error).__name__}: {error}")
+                return self._failed(
+                    exitcodes.SHUTDOWN,
+                    f"{self.daemon.name}: shutdown() raised {type(error).__name__}: {error}",
+                )
         return outcome
 
     # -- signals -------------------------------------------------------------------------------------------------------------
@@ -232,24 +249,37 @@ class Host:
         self.context.deliver(signal)
 
     def _note_pause(self) -> None:
-        """Nobody tells a process how long it was stopped; the beat that should have come in the meantime does.
-
-        The late beat may have been let in before this signal was.
-        """
+        """Nobody tells a process how long it was stopped; the beat that should have come in the meantime does."""
         now = time.monotonic()
-        gap = max(now - self._last_beat, self._stood_still) if self._last_beat else 0.0
-        self._last_beat, self._stood_still = now, 0.0
-        if gap > 2 * BEAT:
+        gap = self._late_beat(now)
+        if gap == 0.0 and now - self._gap_at < BEAT:
+            # After CONT the loop may run the overdue beat before this handler.
+            gap = self._gap
+        self._gap = 0.0
+        if gap:
             # It was stopped somewhere between two beats: half a beat is the unbiased guess.
             self.daemon.metrics.record_pause(gap - BEAT / 2)
+            self._last_beat = now
+
+    def _late_beat(self, now: float) -> float:
+        """Seconds since the last beat if that is too long for a loop that was running, else 0."""
+        gap = now - self._last_beat
+        return gap if self._last_beat and gap > 2 * BEAT else 0.0
 
     # -- reload --------------------------------------------------------------------------------------------------------------
 
     def _begin_reload(self) -> None:
+        # A HUP during a reload asks for another one: the file may have changed after it was read.
+        self._reload_again = True
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.get_running_loop().create_task(self._reload())
 
     async def _reload(self) -> None:
+        while self._reload_again:
+            self._reload_again = False
+            await self._reload_once()
+
+    async def _reload_once(self) -> None:
         """Read the configuration again; a bad one changes nothing, and the daemon goes on."""
         self.notifier.reloading()
         try:
@@ -259,11 +289,16 @@ class Host:
                 # What the command line gave stays given: the file need not repeat the name or the class.
                 fresh = load(self._source, name=self.config.name, daemon=self.config.daemon)
                 if fresh.name != self.config.name:
-                    raise ConfigError(f"name: cannot change from {self.config.name!r} to {fresh.name!r} while running", key="name")
+                    raise ConfigError(
+                        f"name: cannot change from {self.config.name!r} to {fresh.name!r} while running",
+                        key="name",
+                    )
                 self.config = self.context.config = fresh
             await self.daemon.reload(self.config)
         except Exception as error:  # noqa: BLE001  (a daemon that runs well must not end because a new file is wrong)
-            sys.stderr.write(f"duende: {self.config.name}: reload refused, the old configuration stays: {error}\n")
+            sys.stderr.write(
+                f"duende: {self.config.name}: reload refused, the old configuration stays: {error}\n"
+            )
             self.context.status(f"reload refused: {error}")
         else:
             self.context.status("reloaded")
@@ -280,6 +315,7 @@ class Host:
             self._endpoint = endpoint
 
     def _start_watchdog(self) -> None:
+        self._last_beat = time.monotonic()  # a stop may come before the first beat
         self._beat = asyncio.get_running_loop().create_task(self._beats(watchdog_interval()))
 
     async def _beats(self, watchdog: float | None) -> None:
@@ -287,8 +323,8 @@ class Host:
         next_dog = time.monotonic()
         while True:
             now = time.monotonic()
-            # Kept until the next beat: only CONT says whether it was a pause, a blocked loop is none.
-            self._stood_still = now - self._last_beat if self._last_beat else 0.0
+            if gap := self._late_beat(now):
+                self._gap, self._gap_at = gap, now
             self._last_beat = now
             if watchdog is not None and now >= next_dog:
                 self.notifier.send("WATCHDOG=1")

@@ -61,7 +61,9 @@ def run_target(target: str, config: DaemonConfig, options: dict[str, str]) -> in
 
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` has it: the console script's own folder is of no use to anybody
+        sys.path.insert(
+            0, here
+        )  # as `python -m` has it: the console script's own folder is of no use to anybody
     try:
         found = resolve(target)
     except DuendeError as error:
@@ -78,7 +80,9 @@ def run_target(target: str, config: DaemonConfig, options: dict[str, str]) -> in
     )
 
 
-def run_daemon(daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **options: str | None) -> int:
+def run_daemon(
+    daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **options: str | None
+) -> int:
     """Run *daemon* in an event loop of its own; the exit code."""
     import asyncio
 
@@ -113,8 +117,8 @@ def _read(argv: list[str]) -> tuple[str, dict[str, str]]:
             raise ConfigError(f"unknown option {name!r}")
         if not equals:
             value = next(words, "")
-            if not value:
-                raise ConfigError(f"{name} needs a value")
+        if not value:
+            raise ConfigError(f"{name} needs a value")
         options[name] = value
     if not target and "--config" not in options:
         raise ConfigError("TARGET is missing")
@@ -128,17 +132,19 @@ def _configuration(target: str, options: dict[str, str]) -> DaemonConfig:
         from duende.config.load import decode_json
 
         return decode_json(options["--config-json"])
+    name = options.get("--name") or target.rpartition(":")[2].rpartition(".")[2].lower()
     if "--config" in options:
         from duende.config.load import load
 
-        config = load(options["--config"], name=options.get("--name"), daemon=target or None)
+        config = load(options["--config"], name=name or None, daemon=target or None)
         if not target and config.daemon is None:
-            raise ConfigError(f"{options['--config']}: daemon: is not set, and no TARGET was given", key="daemon")
+            raise ConfigError(
+                f"{options['--config']}: daemon: is not set, and no TARGET was given", key="daemon"
+            )
         return config
     from duende.config.check import validate
     from duende.config.model import DaemonConfig
 
-    name = options.get("--name") or target.rpartition(":")[2].rpartition(".")[2].lower()
     config = DaemonConfig(name=name, daemon=target)
     validate(config)
     return config

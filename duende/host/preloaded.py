@@ -8,7 +8,7 @@ from typing import Any
 
 import duende.host.endpoint
 import duende.host.lifecycle
-import duende.mlock  # noqa: F401  (loaded for the children)
+import duende.mlock
 from duende.config.load import decode_json
 from duende.errors import DuendeError
 from duende.host import exitcodes, main

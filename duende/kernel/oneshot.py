@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 
 from duende.kernel.process import RESET_SIGNALS, send_signal
 
@@ -23,8 +24,8 @@ async def run_once(argv: tuple[str, ...], timeout: float) -> int:
         return 127
     fd = os.pidfd_open(pid)
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-    loop.add_reader(fd, lambda: ended.done() or ended.set_result(None))
+    ended: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, _finish, ended)
     late = False
     try:
         await asyncio.wait_for(ended, timeout)
@@ -35,8 +36,14 @@ async def run_once(argv: tuple[str, ...], timeout: float) -> int:
         # Not reaped yet, so the number is still its own.
         if os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             send_signal(pid, 9)
-        result = os.waitid(os.P_PIDFD, fd, os.WEXITED)
+            await loop.run_in_executor(None, select.select, [fd], [], [])
+        result = os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG)
         os.close(fd)
     if late or result is None:
         return 124
     return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+
+def _finish(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)

@@ -19,7 +19,9 @@ class Stat:
 
     __slots__ = ("comm", "pgrp", "pid", "ppid", "session", "start_time", "state")
 
-    def __init__(self, pid: int, comm: str, state: str, ppid: int, pgrp: int, session: int, start_time: int) -> None:
+    def __init__(
+        self, pid: int, comm: str, state: str, ppid: int, pgrp: int, session: int, start_time: int
+    ) -> None:
         self.pid = pid
         self.comm = comm
         self.state = state
@@ -118,7 +120,9 @@ def send_signal(pid: int, number: int) -> bool:
         PermissionError: the kernel forbids it.
     """
     if type(pid) is not int or pid < LOWEST_PID:
-        raise ValueError(f"cannot send signal {number} to pid {pid!r}: only single processes above 1 are ever signalled")
+        raise ValueError(
+            f"cannot send signal {number} to pid {pid!r}: only single processes above 1 are ever signalled"
+        )
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
-from duende.errors import DuendeError, NotFoundError, PlatformIOError, PlatformTimeoutError, SerializationError
+from duende.errors import (
+    DuendeError,
+    NotFoundError,
+    PlatformIOError,
+    PlatformTimeoutError,
+    SerializationError,
+)
 from duende.manager.protocol import SOCKET_NAME
 
 TIMEOUT = 60.0
@@ -44,12 +50,16 @@ class ManagerClient:
             self._sock.connect(self.path)
         except (FileNotFoundError, ConnectionRefusedError):
             self._sock.close()
-            raise NotFoundError(f"no manager runs at {runtime_dir}", remedy="start one: duende manager FLEET.toml") from None
+            raise NotFoundError(
+                f"no manager runs at {runtime_dir}", remedy="start one: duende manager FLEET.toml"
+            ) from None
         except OSError as error:
             self._sock.close()
-            raise PlatformIOError(f"cannot reach the manager at {self.path}: {error.strerror or error}", remedy="is it yours?") from error
+            raise PlatformIOError(
+                f"cannot reach the manager at {self.path}: {error.strerror or error}", remedy="is it yours?"
+            ) from error
 
-    def __enter__(self) -> ManagerClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,8 +87,10 @@ class ManagerClient:
                 continue
             if message.get("ok"):
                 return message.get("result")
-            error = message.get("error") or {}
-            raise RemoteError(error.get("kind", "DuendeError"), error.get("message", "refused"), remedy=error.get("remedy", ""))
+            why = message.get("error") or {}
+            raise RemoteError(
+                why.get("kind", "DuendeError"), why.get("message", "refused"), remedy=why.get("remedy", "")
+            )
 
     def events(self, lines: int = 10) -> Iterator[dict[str, Any]]:
         """The last *lines* events, then every new one, for ever."""

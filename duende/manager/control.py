@@ -14,7 +14,7 @@ from duende.errors import AlreadyRunningError, DaemonIOError, DuendeError
 from duende.manager import protocol
 from duende.manager.manager import DaemonManager
 from duende.signals import Signal
-from duende.supervisor import SupervisorEvent
+from duende.supervision import SupervisorEvent
 
 LARGEST_REQUEST = 1 << 20
 LARGEST_BACKLOG = 4 << 20
@@ -47,16 +47,26 @@ class Control:
             except OSError:
                 os.unlink(self._path)  # nobody listens any more
             else:
-                raise AlreadyRunningError(f"cannot listen on {self._path}: a manager answers there", remedy="use another --runtime-dir")
+                raise AlreadyRunningError(
+                    f"cannot listen on {self._path}: a manager answers there",
+                    remedy="use another --runtime-dir",
+                )
         try:
             loop = asyncio.get_running_loop()
             old = os.umask(0o177)
             try:
-                self._server = await loop.create_unix_server(lambda: Connection(self), self._path, backlog=512)
+                self._server = await loop.create_unix_server(
+                    lambda: Connection(self), self._path, backlog=512
+                )
             finally:
                 os.umask(old)
         except OSError as error:
-            raise DaemonIOError(f"cannot listen on {self._path}: {error.strerror}", errno=error.errno or 0, path=self._path, remedy="use a shorter --runtime-dir") from error
+            raise DaemonIOError(
+                f"cannot listen on {self._path}: {error.strerror}",
+                errno=error.errno or 0,
+                path=self._path,
+                remedy="use a shorter --runtime-dir",
+            ) from error
 
     async def close(self) -> None:
         """Stop listening and remove the socket."""
@@ -73,13 +83,26 @@ class Control:
         try:
             request = self._decoder.decode(line)
         except msgspec.MsgspecError as error:
-            connection.answer({"ok": False, "error": {"kind": "SerializationError", "message": f"cannot read the request: {error}"}})
+            connection.answer(
+                {
+                    "ok": False,
+                    "error": {"kind": "SerializationError", "message": f"cannot read the request: {error}"},
+                }
+            )
             return
         try:
             if request.op == "status":
-                connection.answer({"ok": True, "id": request.id, "result": self._manager.status(request.name).to_wire()})
+                connection.answer(
+                    {"ok": True, "id": request.id, "result": self._manager.status(request.name).to_wire()}
+                )
             elif request.op == "list":
-                connection.answer({"ok": True, "id": request.id, "result": [view.to_wire() for view in self._manager.list()]})
+                connection.answer(
+                    {
+                        "ok": True,
+                        "id": request.id,
+                        "result": [view.to_wire() for view in self._manager.list()],
+                    }
+                )
             elif request.op == "ping":
                 connection.answer({"ok": True, "id": request.id, "result": {"pid": os.getpid()}})
             else:

@@ -35,9 +35,9 @@ def fork_warden_of(runtime_dir: str, state_dir: str, *, keep: bool) -> tuple[soc
     """Fork the warden while this process is still small; None when an earlier one is still alive (or the folder is not usable yet)."""
     import socket
 
-    from duende.adapters.native.warden.start import fork_warden, listen
+    from duende.adapters.early import WARDEN_SOCKET, fork_helper
 
-    path = f"{runtime_dir}/warden.sock"
+    path = f"{runtime_dir}/{WARDEN_SOCKET}"
     try:
         os.makedirs(runtime_dir, mode=0o711, exist_ok=True)
         with socket.socket(socket.AF_UNIX) as probe:
@@ -49,13 +49,7 @@ def fork_warden_of(runtime_dir: str, state_dir: str, *, keep: bool) -> tuple[soc
         return None  # the manager proper reports what is wrong with the folder
     if _locked(state_dir):
         return None
-    ours, theirs = socket.socketpair()
-    listener = listen(path) if keep else None
-    pid = fork_warden(theirs, [ours], listener, keep=keep)
-    theirs.close()
-    if listener is not None:
-        listener.close()
-    return ours, pid
+    return fork_helper(runtime_dir, keep=keep)
 
 
 def _locked(state_dir: str) -> bool:

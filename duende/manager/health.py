@@ -57,7 +57,11 @@ class HealthWatch:
         """Check *supervisor* from now on, if it has something to check."""
         check = supervisor.config.health_check
         has_own_word = supervisor.config.daemon is not None
-        if not check.enabled or not (check.exec or check.port or has_own_word) or supervisor.name in self._tasks:
+        if (
+            not check.enabled
+            or not (check.exec or check.port or has_own_word)
+            or supervisor.name in self._tasks
+        ):
             return
         self._tasks[supervisor.name] = asyncio.get_running_loop().create_task(self._watch(supervisor))
 
@@ -86,19 +90,34 @@ class HealthWatch:
             latency = (self._clock.monotonic() - began) * 1000.0
             changed = tally.count(found.is_healthy)
             if tally.unhealthy or found.is_healthy:
-                supervisor.health = msgspec.structs.replace(found, latency_ms=latency, checked_at=self._clock.wall())
+                supervisor.health = msgspec.structs.replace(
+                    found, latency_ms=latency, checked_at=self._clock.wall()
+                )
             if changed:
-                self._changed(supervisor, f"{found.kind.value.lower()}: {found.reason}" if found.reason else found.kind.value.lower())
+                self._changed(
+                    supervisor,
+                    f"{found.kind.value.lower()}: {found.reason}"
+                    if found.reason
+                    else found.kind.value.lower(),
+                )
             await asyncio.sleep(max(0.0, check.interval - (self._clock.monotonic() - began)))
 
     async def _look(self, supervisor: Supervisor) -> HealthStatus:
         check = supervisor.config.health_check
         if check.exec:
             passed = await probe_exec(check.exec, check.timeout)
-            return HealthStatus.healthy() if passed else HealthStatus.unhealthy(f"{check.exec[0]} did not exit 0 within {check.timeout:g} s")
+            return (
+                HealthStatus.healthy()
+                if passed
+                else HealthStatus.unhealthy(f"{check.exec[0]} did not exit 0 within {check.timeout:g} s")
+            )
         if check.port:
             passed = await probe_port(check.port, check.timeout)
-            return HealthStatus.healthy() if passed else HealthStatus.unhealthy(f"port {check.port} does not accept")
+            return (
+                HealthStatus.healthy()
+                if passed
+                else HealthStatus.unhealthy(f"port {check.port} does not accept")
+            )
         path = f"{self._runtime_dir}/{supervisor.daemon_id[:13]}.sock"
         try:
             async with asyncio.timeout(check.timeout):

@@ -75,7 +75,9 @@ class Journal:
     def freeze(self) -> None:
         """Keep what is wanted now: stopping everything because the manager ends is not an operator's stop."""
         if self._frozen is None and self._open:
-            self._frozen = {name: msgspec.structs.replace(entry, handle=None) for name, entry in self._now().items()}
+            self._frozen = {
+                name: msgspec.structs.replace(entry, handle=None) for name, entry in self._now().items()
+            }
 
     async def close(self) -> None:
         """Write the last word."""
@@ -125,5 +127,7 @@ def decode(raw: bytes) -> Document:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SerializationError(f"cannot read the manager's journal: {error}") from error
     if document.format != FORMAT:
-        raise SerializationError(f"cannot read a journal of format {document.format}: this version knows {FORMAT}")
+        raise SerializationError(
+            f"cannot read a journal of format {document.format}: this version knows {FORMAT}"
+        )
     return document

@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import os
 from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Self
 
-from duende.adapters.contract import AdapterEvent, DaemonHandle, Ownership, PlatformAdapter, StopCertificate, SupportsBatch, SupportsLogs
+from duende.adapters.contract import (
+    AdapterEvent,
+    DaemonHandle,
+    Ownership,
+    PlatformAdapter,
+    StopCertificate,
+    SupportsBatch,
+    SupportsLogs,
+)
 from duende.clock import SYSTEM_CLOCK, Clock
-from duende.config import config_hash, validate
+from duende.config import validate
 from duende.config.model import DaemonConfig, RestartPolicy
-from duende.errors import ConfigError, DaemonIOError, DuendeError, NotFoundError, NotSupportedError, StateError
+from duende.errors import (
+    ConfigError,
+    DuendeError,
+    NotFoundError,
+    NotSupportedError,
+    StateError,
+)
 from duende.manager.folders import Folders
 from duende.manager.health import HealthWatch
 from duende.manager.journal import Entry, Journal
 from duende.manager.view import DaemonView, view_of
 from duende.signals import Signal
-from duende.supervisor import Supervisor, SupervisorEvent, Wish
+from duende.supervision import SupervisorEvent, Wish
+from duende.supervisor import Supervisor
 
 HISTORY = 10_000
 """Events kept for whoever asks later."""
-SHUTDOWN_MARGIN = 15.0
+Certificates = list[StopCertificate]
+Lines = list[str]
+Names = list[str]
+Batch = list[Supervisor]
 
 
 class DaemonManager:
@@ -58,7 +76,7 @@ class DaemonManager:
         self._health = HealthWatch(self.folders.runtime_dir, self._on_unhealthy, clock)
         self._closing = False
 
-    async def __aenter__(self) -> DaemonManager:
+    async def __aenter__(self) -> Self:
         await self.open()
         return self
 
@@ -117,7 +135,11 @@ class DaemonManager:
         if not checked:
             validate(config)
         if config.name in self._daemons:
-            raise ConfigError(f"cannot register {config.name!r}: the name is taken", remedy="unregister it first, or choose another", key="name")
+            raise ConfigError(
+                f"cannot register {config.name!r}: the name is taken",
+                remedy="unregister it first, or choose another",
+                key="name",
+            )
         earlier = self._journal.entries.get(config.name)
         supervisor = Supervisor(
             config,
@@ -154,7 +176,7 @@ class DaemonManager:
             forget([supervisor.daemon_id])
         self._journal.touch()
 
-    async def resume(self) -> list[str]:
+    async def resume(self) -> Names:
         """After registering: adopt what an earlier manager left running; the names of those adopted."""
         adopted = []
         for name, entry in self._journal.entries.items():
@@ -171,7 +193,11 @@ class DaemonManager:
         """Whether a manager that comes up starts this daemon: autostart, unless an operator's stop is on record and the policy respects it."""
         supervisor = self._get(name)
         entry = self._journal.entries.get(name)
-        if entry is not None and entry.wish == Wish.DOWN.value and supervisor.config.restart.policy is RestartPolicy.UNLESS_STOPPED:
+        if (
+            entry is not None
+            and entry.wish == Wish.DOWN.value
+            and supervisor.config.restart.policy is RestartPolicy.UNLESS_STOPPED
+        ):
             return False
         return supervisor.config.autostart
 
@@ -258,7 +284,7 @@ class DaemonManager:
         now = self._clock.monotonic()
         return [view_of(supervisor, now) for supervisor in self._daemons.values()]
 
-    async def logs(self, name: str, lines: int = 100) -> list[str]:
+    async def logs(self, name: str, lines: int = 100) -> Lines:
         """The last lines of a daemon's output.
 
         Raises:
@@ -295,7 +321,7 @@ class DaemonManager:
         finally:
             cancel()
 
-    async def shutdown_all(self) -> list[StopCertificate]:
+    async def shutdown_all(self) -> Certificates:
         """Stop every daemon side by side and prove that all are gone; what an operator wanted up stays wanted in the journal."""
         self._journal.freeze()
         stops = [supervisor.stop() for supervisor in self._daemons.values()]
@@ -316,15 +342,20 @@ class DaemonManager:
         if batch:
             self._spawn_task(self._launch(batch))
 
-    async def _launch(self, batch: list[Supervisor]) -> None:
+    async def _launch(self, batch: Batch) -> None:
         adapter = self.adapter
         requests = [supervisor.request() for supervisor in batch]
         try:
             if isinstance(adapter, SupportsBatch):
                 results = await adapter.launch_many(requests)
             else:
-                gathered = await asyncio.gather(*(adapter.launch(request) for request in requests), return_exceptions=True)
-                results = [r if isinstance(r, DaemonHandle | Exception) else StateError(f"start interrupted: {r!r}") for r in gathered]
+                gathered = await asyncio.gather(
+                    *(adapter.launch(request) for request in requests), return_exceptions=True
+                )
+                results = [
+                    r if isinstance(r, DaemonHandle | Exception) else StateError(f"start interrupted: {r!r}")
+                    for r in gathered
+                ]
         except DuendeError as error:
             results = [error] * len(batch)
         for supervisor, result in zip(batch, results, strict=True):
@@ -356,11 +387,24 @@ class DaemonManager:
     def _on_unhealthy(self, supervisor: Supervisor, why: str) -> None:
         self._on_supervisor_event(
             SupervisorEvent(
-                name=supervisor.name, kind="health", detail=why, status=supervisor.status, pid=supervisor.pid, at=self._clock.wall()
+                name=supervisor.name,
+                kind="health",
+                detail=why,
+                status=supervisor.status,
+                pid=supervisor.pid,
+                at=self._clock.wall(),
             )
         )
-        restarting = supervisor.config.restart.policy is not RestartPolicy.NEVER and supervisor.config.health_check.restart
-        if restarting and supervisor.health is not None and not supervisor.health.is_healthy and supervisor.wish is Wish.UP:
+        restarting = (
+            supervisor.config.restart.policy is not RestartPolicy.NEVER
+            and supervisor.config.health_check.restart
+        )
+        if (
+            restarting
+            and supervisor.health is not None
+            and not supervisor.health.is_healthy
+            and supervisor.wish is Wish.UP
+        ):
             self._spawn_task(self._restart_unhealthy(supervisor))
 
     async def _restart_unhealthy(self, supervisor: Supervisor) -> None:
@@ -396,5 +440,3 @@ class DaemonManager:
             )
             for name, supervisor in self._daemons.items()
         }
-
-

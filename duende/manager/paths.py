@@ -16,4 +16,7 @@ def default_runtime_dir() -> str:
     """`$XDG_RUNTIME_DIR/duende`, or `/run/duende` for root, or a folder of this user under the temporary one."""
     if os.environ.get("XDG_RUNTIME_DIR"):
         return os.path.join(os.environ["XDG_RUNTIME_DIR"], "duende")
-    return "/run/duende" if os.geteuid() == 0 else os.path.join(os.environ.get("TMPDIR", "/tmp"), f"duende-{os.geteuid()}")  # noqa: S108  (the folder is made for this user alone)
+    if os.geteuid() == 0:
+        return "/run/duende"
+    temporary = os.environ.get("TMPDIR", "/tmp")  # noqa: S108  (the folder in it is made for this user alone)
+    return os.path.join(temporary, f"duende-{os.geteuid()}")

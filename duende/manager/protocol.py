@@ -14,7 +14,7 @@ import msgspec
 
 from duende.adapters.contract import StopCertificate
 from duende.errors import ConfigError, DuendeError, NotSupportedError
-from duende.supervisor import SupervisorEvent, Wish
+from duende.supervision import SupervisorEvent, Wish
 
 if TYPE_CHECKING:
     from duende.manager.manager import DaemonManager
@@ -96,7 +96,9 @@ async def load_into(manager: DaemonManager, path: str) -> dict[str, Any]:
         manager.register(found, checked=True)
         registered.append(found.name)
     if errors and not registered and not changed and len(errors) == len(fleet):
-        raise ConfigError(f"cannot use {path}: " + "; ".join(errors.values()), problems=tuple(errors.values()), source=path)
+        raise ConfigError(
+            f"cannot use {path}: " + "; ".join(errors.values()), problems=tuple(errors.values()), source=path
+        )
     wanted = [name for name in registered if manager.wanted_at_boot(name)] + changed
     results = await manager.start_many(wanted)
     return {

@@ -20,7 +20,15 @@ class Options:
 
     __slots__ = ("fleet", "keep", "notify_fd", "runtime_dir", "state_dir")
 
-    def __init__(self, fleet: str | None, state_dir: str, runtime_dir: str, *, keep: bool = True, notify_fd: int | None = None) -> None:
+    def __init__(
+        self,
+        fleet: str | None,
+        state_dir: str,
+        runtime_dir: str,
+        *,
+        keep: bool = True,
+        notify_fd: int | None = None,
+    ) -> None:
         self.fleet = fleet
         self.state_dir = state_dir
         self.runtime_dir = runtime_dir
@@ -45,14 +53,14 @@ async def _main(options: Options, early: tuple[socket.socket, int] | None) -> in
     import asyncio
     import signal
 
-    from duende.adapters.native.adapter import NativeAdapter
-    from duende.adapters.native.link import Link
+    from duende.adapters.choose import default_adapter
     from duende.manager.control import Control
     from duende.manager.manager import DaemonManager
 
-    link = Link(*early) if early is not None else None
-    adapter = NativeAdapter(runtime_dir=options.runtime_dir, state_dir=options.state_dir, keep=options.keep, link=link)
-    manager = DaemonManager(adapter=adapter, state_dir=options.state_dir, runtime_dir=options.runtime_dir, keep=options.keep)
+    adapter = default_adapter(options.runtime_dir, options.state_dir, keep=options.keep, helper=early)
+    manager = DaemonManager(
+        adapter=adapter, state_dir=options.state_dir, runtime_dir=options.runtime_dir, keep=options.keep
+    )
     finished = asyncio.Event()
     loop = asyncio.get_running_loop()
     ending: list[asyncio.Task[Any]] = []
@@ -71,8 +79,7 @@ async def _main(options: Options, early: tuple[socket.socket, int] | None) -> in
     try:
         await manager.open()
     except DuendeError as error:
-        if link is not None:
-            link.close()
+        await adapter.close()
         _announce(options, f"error: {error}")
         sys.stderr.write(f"duende manager: {error}\n")
         return 75  # EX_TEMPFAIL: somebody else has the folders, or they cannot be used
@@ -83,9 +90,11 @@ async def _main(options: Options, early: tuple[socket.socket, int] | None) -> in
     try:
         await control.open()
         if manager.journal_set_aside is not None:
-            sys.stderr.write(f"duende manager: an unreadable journal was set aside as {manager.journal_set_aside}\n")
+            sys.stderr.write(
+                f"duende manager: an unreadable journal was set aside as {manager.journal_set_aside}\n"
+            )
         if options.fleet is not None:
-            code = await _load(manager, options.fleet, on_signal)
+            code = await _load(manager, options.fleet)
         _announce(options, "ready")
         if code == 0:
             await finished.wait()
@@ -103,7 +112,7 @@ async def _main(options: Options, early: tuple[socket.socket, int] | None) -> in
     return code
 
 
-async def _load(manager: Any, fleet: str, stop: Any) -> int:
+async def _load(manager: Any, fleet: str) -> int:
     from duende.config import load_fleet
 
     found = load_fleet(os.path.abspath(fleet))

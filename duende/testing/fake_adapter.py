@@ -120,7 +120,13 @@ class FakeAdapter(PlatformAdapter):
             return self.knobs.start_errors.pop(0)
         pid = next(self._pids)
         handle = DaemonHandle(
-            daemon_id=request.daemon_id, name=name, platform=self.platform, instance=f"fake{pid}", pid=pid, start_time=pid, boot_id="fake"
+            daemon_id=request.daemon_id,
+            name=name,
+            platform=self.platform,
+            instance=f"fake{pid}",
+            pid=pid,
+            start_time=pid,
+            boot_id="fake",
         )
         self.instances[request.daemon_id] = Instance(handle, request.config)
         self.starts.append(name)
@@ -128,7 +134,9 @@ class FakeAdapter(PlatformAdapter):
         self._living[name] = self._living.get(name, 0) + 1
         self.most_alive[name] = max(self.most_alive.get(name, 0), self._living[name])
         if self.knobs.ready_at_once:
-            asyncio.get_running_loop().call_soon(self._emit, AdapterEvent(daemon_id=request.daemon_id, kind=EventKind.READY, pid=pid))
+            asyncio.get_running_loop().call_soon(
+                self._emit, AdapterEvent(daemon_id=request.daemon_id, kind=EventKind.READY, pid=pid)
+            )
         return handle
 
     def end(self, daemon_id: str, seen: ProcessExit) -> None:
@@ -147,7 +155,13 @@ class FakeAdapter(PlatformAdapter):
             if not future.done():
                 future.set_result(seen)
         self._emit(
-            AdapterEvent(daemon_id=daemon_id, kind=EventKind.EXITED, exit=seen, pid=instance.handle.pid, leftovers=self.knobs.leftovers)
+            AdapterEvent(
+                daemon_id=daemon_id,
+                kind=EventKind.EXITED,
+                exit=seen,
+                pid=instance.handle.pid,
+                leftovers=self.knobs.leftovers,
+            )
         )
 
     def crash(self, daemon_id: str, signal: int = 11) -> None:
@@ -188,12 +202,21 @@ class FakeAdapter(PlatformAdapter):
         instance = self.instances.get(handle.daemon_id)
         escalated = self.knobs.ignore_term
         if self.knobs.unkillable:
-            return StopCertificate(name=handle.name, escalated=True, proven=False, proof="it is unkillable", blocked_by=(f"{handle.pid} fake (D)",))
+            return StopCertificate(
+                name=handle.name,
+                escalated=True,
+                proven=False,
+                proof="it is unkillable",
+                blocked_by=(f"{handle.pid} fake (D)",),
+            )
         if instance is not None and instance.exit is None:
             self.end(handle.daemon_id, ProcessExit(signal=9 if escalated else 15, at=self._clock.monotonic()))
         return StopCertificate(
             name=handle.name,
-            steps=(StopStep(0.0, f"TERM to {handle.pid}"), *((StopStep(timeout, f"KILL to {handle.pid}"),) if escalated else ())),
+            steps=(
+                StopStep(0.0, f"TERM to {handle.pid}"),
+                *((StopStep(timeout, f"KILL to {handle.pid}"),) if escalated else ()),
+            ),
             escalated=escalated,
             proven=True,
             proof="the fake platform forgot it",
@@ -222,7 +245,11 @@ class FakeAdapter(PlatformAdapter):
     async def verify(self, handle: DaemonHandle) -> Ownership:
         """Ours while it runs."""
         instance = self.instances.get(handle.daemon_id)
-        return Ownership.OURS if instance is not None and instance.exit is None and instance.handle.pid == handle.pid else Ownership.GONE
+        return (
+            Ownership.OURS
+            if instance is not None and instance.exit is None and instance.handle.pid == handle.pid
+            else Ownership.GONE
+        )
 
     async def adopt(self, handle: DaemonHandle) -> Ownership:
         """Nothing to take over: memory has one owner."""
@@ -249,4 +276,6 @@ class FakeAdapter(PlatformAdapter):
 
 def refused(name: str) -> SpawnError:
     """A start error as platforms give it, for `Knobs.start_errors`."""
-    return SpawnError(f"cannot start {name!r}: refused by the fake platform", errno=13, step="exec", path="/fake")
+    return SpawnError(
+        f"cannot start {name!r}: refused by the fake platform", errno=13, step="exec", path="/fake"
+    )

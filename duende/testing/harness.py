@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
+from typing import Self
 
 from duende.config.model import DaemonConfig
 from duende.daemon import Daemon, DaemonContext
@@ -84,12 +85,16 @@ class DaemonTestHarness:
         self._task = asyncio.ensure_future(self._host.run())
         ready = asyncio.ensure_future(notifier.ready.wait())
         try:
-            await asyncio.wait((self._task, ready), timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                (self._task, ready), timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             ready.cancel()
         if not (self._task.done() or notifier.ready.is_set()):
             await self._abandon()
-            raise HealthCheckError(f"{self.daemon.name!r} is neither ready nor ended after {START_TIMEOUT:g} s")
+            raise HealthCheckError(
+                f"{self.daemon.name!r} is neither ready nor ended after {START_TIMEOUT:g} s"
+            )
 
     @property
     def daemon(self) -> Daemon:
@@ -142,7 +147,7 @@ class DaemonTestHarness:
             self.send(Signal.TERM)
         return await self.wait(2 * host.config.shutdown_timeout + STOP_MARGIN)
 
-    async def __aenter__(self) -> DaemonTestHarness:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

@@ -18,7 +18,9 @@ from duende.signals import Signal  # noqa: E402
 from falsification.workbench import alive, request  # noqa: E402
 
 LAST = Path("/proc/sys/kernel/ns_last_pid")
-SLEEPER = DaemonConfig(name="sleeper", binary_path="sleep", args=("300",), restart=RestartConfig(policy=RestartPolicy.NEVER))
+SLEEPER = DaemonConfig(
+    name="sleeper", binary_path="sleep", args=("300",), restart=RestartConfig(policy=RestartPolicy.NEVER)
+)
 
 
 async def main(folder: str) -> dict[str, object]:
@@ -28,7 +30,11 @@ async def main(folder: str) -> dict[str, object]:
     await adapter.prepare()
     before = [await adapter.launch(request(SLEEPER)) for _ in range(5)]
     LAST.write_text(str(highest - 8))
-    across = [handle for handle in await adapter.launch_many([request(SLEEPER) for _ in range(20)]) if not isinstance(handle, Exception)]
+    across = [
+        handle
+        for handle in await adapter.launch_many([request(SLEEPER) for _ in range(20)])
+        if not isinstance(handle, Exception)
+    ]
     pids = [handle.pid for handle in (*before, *across)]
     wrapped = any(pid > highest - 100 for pid in pids) and any(pid < 10_000 for pid in pids[5:])
     running = sum(alive(pid) for pid in pids)
@@ -52,7 +58,14 @@ async def main(folder: str) -> dict[str, object]:
         pass  # refused: that is what should happen
     untouched = stranger == 0 or os.waitid(os.P_PID, stranger, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     await adapter.close()
-    return {"wrapped": wrapped, "recycled": stranger > 0, "pids": pids, "running": running, "verdict": verdict, "stranger_alive": untouched}
+    return {
+        "wrapped": wrapped,
+        "recycled": stranger > 0,
+        "pids": pids,
+        "running": running,
+        "verdict": verdict,
+        "stranger_alive": untouched,
+    }
 
 
 if __name__ == "__main__":

@@ -17,10 +17,18 @@ from falsification.workbench import ROOT, manager_for, never
 MIB = 1024 * 1024
 
 
-async def command(*argv: str, within: float = 20.0, python: str = sys.executable, cwd: Path = ROOT) -> tuple[int, str]:
+async def command(
+    *argv: str, within: float = 20.0, python: str = sys.executable, cwd: Path = ROOT
+) -> tuple[int, str]:
     """Exit code and output of `duende ARGV`."""
     process = await asyncio.create_subprocess_exec(
-        python, "-m", "duende", *argv, cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        python,
+        "-m",
+        "duende",
+        *argv,
+        cwd=cwd,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     try:
         output, _ = await asyncio.wait_for(process.communicate(), within)
@@ -41,7 +49,10 @@ async def test_oversized_variable_is_refused(trial: Trial) -> None:
         view = await manager.start("big")
         trial.check(False, f"it is refused; it is {view.status} with pid {view.pid}")
     except ConfigError as error:
-        trial.check("HUGE" in str(error) and str(MIB)[:4] in str(error).replace(",", ""), f"the error names the variable and its size: {error}")
+        trial.check(
+            "HUGE" in str(error) and str(MIB)[:4] in str(error).replace(",", ""),
+            f"the error names the variable and its size: {error}",
+        )
     except DuendeError as error:
         trial.check(False, f"it is refused before a start is tried: {error}")
     trial.check(not manager.list(), "nothing half-done is left of it")
@@ -49,12 +60,19 @@ async def test_oversized_variable_is_refused(trial: Trial) -> None:
     source.write_text(f'name = "big"\nbinary_path = "sleep"\n[env]\nHUGE = "{"x" * MIB}"\n')
     code, output = await command("validate", str(source))
     trial.reached("a variable of 1 MB was injected")
-    trial.check(code == 1 and "HUGE" in output and "Traceback" not in output, f"the command refuses it too ({code}): {output[:300]}")
+    trial.check(
+        code == 1 and "HUGE" in output and "Traceback" not in output,
+        f"the command refuses it too ({code}): {output[:300]}",
+    )
     fits = "y" * (128 * 1024 - 100)
-    manager.register(never(DaemonConfig(name="fits", binary_path="sleep", args=("600",), env={"LARGE": fits})))
+    manager.register(
+        never(DaemonConfig(name="fits", binary_path="sleep", args=("600",), env={"LARGE": fits}))
+    )
     with trial.claimed("a variable just below the kernel's limit is accepted"):
         view = await manager.start("fits")
-    trial.check(f"LARGE={fits}".encode() in Path(f"/proc/{view.pid}/environ").read_bytes(), "and arrives whole")
+    trial.check(
+        f"LARGE={fits}".encode() in Path(f"/proc/{view.pid}/environ").read_bytes(), "and arrives whole"
+    )
 
 
 @attempt("F109", timeout=90, saboteurs=["system-errors-go-unexplained", "any-length-will-do"])
@@ -64,9 +82,16 @@ async def test_over_long_path_is_refused(trial: Trial) -> None:
     trial.situation("an over-long path was used", at_least=12)
     for long in ("/tmp/" + "d/" * 2100 + "x", "/tmp/" + "n" * 300):
         for arguments in (("validate", long), ("run", "m:C", "--config", long), ("start", long + ".toml")):
-            code, output = await command(*arguments, "--runtime-dir", str(trial.tmp / "none")) if arguments[0] == "start" else await command(*arguments)
+            code, output = (
+                await command(*arguments, "--runtime-dir", str(trial.tmp / "none"))
+                if arguments[0] == "start"
+                else await command(*arguments)
+            )
             trial.reached("an over-long path was used")
-            trial.check(code not in (0, -1) and "ENAMETOOLONG" in output, f"{arguments[0]} refuses it with ENAMETOOLONG ({code}): {output[-300:]}")
+            trial.check(
+                code not in (0, -1) and "ENAMETOOLONG" in output,
+                f"{arguments[0]} refuses it with ENAMETOOLONG ({code}): {output[-300:]}",
+            )
             trial.check("Traceback" not in output, f"{arguments[0]} explains instead of crashing")
         for key in ("binary_path", "working_dir", "pid_file", "env_file", "config_path"):
             fields = {"binary_path": "/bin/sleep", key: long}
@@ -74,13 +99,18 @@ async def test_over_long_path_is_refused(trial: Trial) -> None:
                 manager.register(DaemonConfig(name="long", **fields))  # type: ignore[arg-type]
                 trial.check(False, f"{key} of {len(long)} bytes is refused")
             except ConfigError as error:
-                trial.check("ENAMETOOLONG" in str(error) and key in str(error), f"the error names {key} and ENAMETOOLONG: {error}")
+                trial.check(
+                    "ENAMETOOLONG" in str(error) and key in str(error),
+                    f"the error names {key} and ENAMETOOLONG: {error}",
+                )
             trial.reached("an over-long path was used")
     trial.check(not manager.list(), "nothing is registered")
     parts = "/".join(["p" * 200] * 3)
     folder = trial.tmp / parts
     folder.mkdir(parents=True)
-    manager.register(never(DaemonConfig(name="deep", binary_path="sleep", args=("600",), working_dir=str(folder))))
+    manager.register(
+        never(DaemonConfig(name="deep", binary_path="sleep", args=("600",), working_dir=str(folder)))
+    )
     with trial.claimed("a long path within the limits works"):
         view = await manager.start("deep")
     trial.check(view.status.phase is Phase.RUNNING, "the daemon runs there")
@@ -102,7 +132,9 @@ async def test_symlink_loop_is_refused(trial: Trial) -> None:
     ):
         code, output = await command(*arguments)
         trial.reached("a symbolic link loop was followed", at_least=4)
-        trial.check(code not in (0, -1) and "ELOOP" in output, f"{arguments[0]} says ELOOP ({code}): {output[-300:]}")
+        trial.check(
+            code not in (0, -1) and "ELOOP" in output, f"{arguments[0]} says ELOOP ({code}): {output[-300:]}"
+        )
         trial.check("Traceback" not in output, f"{arguments[0]} explains instead of crashing")
     manager = await manager_for(trial)
     manager.register(never(DaemonConfig(name="loop", binary_path=str(one))))
@@ -119,7 +151,9 @@ async def test_portable_daemon_runs_on_linux(trial: Trial) -> None:
     """The wheel, built and installed into a fresh environment on x86-64 Linux, runs the example daemon to a graceful end."""
     trial.check(os.uname().machine == "x86_64", "this is x86-64")
     wheels, env = trial.tmp / "wheels", trial.tmp / "venv"
-    await _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(ROOT))
+    await _run(
+        sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(ROOT)
+    )
     (wheel,) = wheels.glob("duende-*.whl")
     trial.log(f"built {wheel.name}")
     await _run(sys.executable, "-m", "venv", str(env))
@@ -127,7 +161,12 @@ async def test_portable_daemon_runs_on_linux(trial: Trial) -> None:
     await _run(python, "-m", "pip", "install", "--quiet", str(wheel))
     trial.reached("the built package was installed and run")
     process = await asyncio.create_subprocess_exec(
-        str(env / "bin" / "duende"), "run", "duende.examples.daemon:CounterDaemon", cwd=trial.tmp, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        str(env / "bin" / "duende"),
+        "run",
+        "duende.examples.daemon:CounterDaemon",
+        cwd=trial.tmp,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     trial.defer(lambda: process.kill() if process.returncode is None else None)
     seen = b""
@@ -142,11 +181,15 @@ async def test_portable_daemon_runs_on_linux(trial: Trial) -> None:
     trial.check(re.search(rb"Count: 1 .*Count: 2 ", seen, re.DOTALL), f"it counts: {seen[-500:].decode()!r}")
     process.terminate()
     rest = await asyncio.wait_for(process.stdout.read(), 20)
-    trial.check(await process.wait() == 0 and b"[SHUTDOWN]" in rest, f"it ends gracefully: {rest[-300:].decode()!r}")
+    trial.check(
+        await process.wait() == 0 and b"[SHUTDOWN]" in rest, f"it ends gracefully: {rest[-300:].decode()!r}"
+    )
 
 
 async def _run(*argv: str) -> None:
-    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
     output, _ = await asyncio.wait_for(process.communicate(), 200)
     if process.returncode:
         raise RuntimeError(f"{' '.join(argv[:4])} ended with {process.returncode}: {output.decode()[-1500:]}")

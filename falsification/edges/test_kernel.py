@@ -17,7 +17,16 @@ from duende.manager.health import ask_health
 from duende.signals import Signal
 from duende.states import Phase
 from falsification.kit import Trial, attempt
-from falsification.workbench import ROOT, adapter_for, alive, daemon_class, manager_for, never, request, with_settings
+from falsification.workbench import (
+    ROOT,
+    adapter_for,
+    alive,
+    daemon_class,
+    manager_for,
+    never,
+    request,
+    with_settings,
+)
 
 
 @attempt("F102", timeout=90, saboteurs=["a-pid-is-identity"])
@@ -25,25 +34,48 @@ async def test_pid_wraparound_is_survived(trial: Trial) -> None:
     """When pids wrap, daemons get valid pids of their own, and a recycled pid is never taken for the daemon that had it."""
     trial.require("unshare")
     program = Path(__file__).with_name("inside_pidns.py")
-    argv = ["--pid", "--fork", "--mount", "--mount-proc", "--kill-child", sys.executable, str(program), str(trial.tmp)]
-    process = await asyncio.create_subprocess_exec("unshare", *argv, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    argv = [
+        "--pid",
+        "--fork",
+        "--mount",
+        "--mount-proc",
+        "--kill-child",
+        sys.executable,
+        str(program),
+        str(trial.tmp),
+    ]
+    process = await asyncio.create_subprocess_exec(
+        "unshare", *argv, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
     output, _ = await asyncio.wait_for(process.communicate(), 80)
     trial.attach("inside.log", output)
     lines = [line for line in output.decode().splitlines() if line.startswith("{")]
     if not lines:
-        raise RuntimeError(f"the program in the namespace said nothing ({process.returncode}): {output.decode()[-2000:]}")
+        raise RuntimeError(
+            f"the program in the namespace said nothing ({process.returncode}): {output.decode()[-2000:]}"
+        )
     found = json.loads(lines[-1])
     trial.reached("pids wrapped between two starts", found["wrapped"])
     trial.reached("the pid of a daemon that had ended was given to a stranger", found["recycled"])
     pids = found["pids"]
-    trial.check(len(set(pids)) == len(pids) and all(pid > 1 for pid in pids), f"every daemon has a pid of its own: {pids}")
+    trial.check(
+        len(set(pids)) == len(pids) and all(pid > 1 for pid in pids),
+        f"every daemon has a pid of its own: {pids}",
+    )
     trial.check(found["running"] == len(pids), f"all {len(pids)} run, not {found['running']}")
-    trial.check(found["verdict"] in ("stranger", "gone"), f"the old handle is told from the stranger, not taken for {found['verdict']}")
+    trial.check(
+        found["verdict"] in ("stranger", "gone"),
+        f"the old handle is told from the stranger, not taken for {found['verdict']}",
+    )
     trial.check(found["stranger_alive"], "the stranger was not signalled")
     trial.figure("daemons across the wrap", float(len(pids)), unit="daemons")
 
 
-@attempt("F103", timeout=60, saboteurs=["midwife-without-descriptors-is-fatal", "telling-without-descriptors-is-fatal"])
+@attempt(
+    "F103",
+    timeout=60,
+    saboteurs=["midwife-without-descriptors-is-fatal", "telling-without-descriptors-is-fatal"],
+)
 async def test_descriptor_exhaustion_is_survived(trial: Trial) -> None:
     """Out of descriptors, a daemon still logs, gets a safe error from the network and recovers; so does the warden."""
     manager = await manager_for(trial)
@@ -54,13 +86,27 @@ async def test_descriptor_exhaustion_is_survived(trial: Trial) -> None:
     async def printed(text: str) -> bool:
         return any(text in line for line in await manager.logs("hoarder"))
 
-    await trial.until(lambda: printed("until errno 24"), within=10, what="it runs out (EMFILE) and its log still works", claimed=True)
+    await trial.until(
+        lambda: printed("until errno 24"),
+        within=10,
+        what="it runs out (EMFILE) and its log still works",
+        claimed=True,
+    )
     trial.reached("a process had no descriptor left")
-    await trial.until(lambda: printed("network: errno 24"), within=10, what="the network answers EMFILE", claimed=True)
-    await trial.until(lambda: manager.status("hoarder").note == "out of descriptors", within=5, what="its word reaches the manager", claimed=True)
+    await trial.until(
+        lambda: printed("network: errno 24"), within=10, what="the network answers EMFILE", claimed=True
+    )
+    await trial.until(
+        lambda: manager.status("hoarder").note == "out of descriptors",
+        within=5,
+        what="its word reaches the manager",
+        claimed=True,
+    )
     trial.check(manager.status("hoarder").pid == view.pid and alive(view.pid), "it did not crash")
     await manager.signal("hoarder", Signal.USR1)
-    await trial.until(lambda: printed("recovered"), within=10, what="it recovers once descriptors are back", claimed=True)
+    await trial.until(
+        lambda: printed("recovered"), within=10, what="it recovers once descriptors are back", claimed=True
+    )
     found = await ask_health(f"{manager.folders.runtime_dir}/{view.daemon_id[:13]}.sock")
     trial.check(found.is_healthy, "it answers again")
 
@@ -102,7 +148,12 @@ async def test_zombies_are_reaped(trial: Trial) -> None:
     warden = int(Path(f"/proc/{view.pid}/stat").read_text().rpartition(")")[2].split()[1])
     trial.check(_zombies(view.pid) >= unwaited, "the parent itself holds zombies while it lives")
     await manager.signal("breeder", Signal.KILL)
-    await trial.until(lambda: manager.status("breeder").last_exit, within=10, what="the exit of the main process is known", claimed=True)
+    await trial.until(
+        lambda: manager.status("breeder").last_exit,
+        within=10,
+        what="the exit of the main process is known",
+        claimed=True,
+    )
     deadline = time.monotonic() + 5.0
     while _zombies(warden) and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
@@ -129,7 +180,11 @@ async def test_stop_and_cont_are_handled(trial: Trial) -> None:
         began = time.monotonic()
         await manager.signal("worker", Signal.STOP)
         trial.check(manager.status("worker").status.phase is Phase.PAUSED, "the manager says Paused")
-        await trial.until(lambda: Path(f"/proc/{view.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", within=5, what="the kernel says stopped")
+        await trial.until(
+            lambda: Path(f"/proc/{view.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T",
+            within=5,
+            what="the kernel says stopped",
+        )
         await asyncio.sleep(pause)  # the pause itself is the subject
         await manager.signal("worker", Signal.CONT)
         ended = time.monotonic()
@@ -137,10 +192,27 @@ async def test_stop_and_cont_are_handled(trial: Trial) -> None:
         after = await _read(socket)
         trial.reached("a daemon was paused and resumed", at_least=2)
         noted = after["paused_secs"] - before["paused_secs"]
-        trial.figure(f"error of the pause of {pause:g} s", abs(noted - (ended - began)), unit="s", relation="<=", threshold=0.5)
+        trial.figure(
+            f"error of the pause of {pause:g} s",
+            abs(noted - (ended - began)),
+            unit="s",
+            relation="<=",
+            threshold=0.5,
+        )
         grown = after["uptime_secs"] - before["uptime_secs"]
-        trial.figure(f"uptime gained over the pause of {pause:g} s", grown, unit="s", relation="<=", threshold=pause / 2)
-        await trial.until(lambda wanted=after["requests_total"] + 5: _metrics(socket, "requests_total", wanted), within=10, what="it works on", claimed=True)  # type: ignore[misc]
+        trial.figure(
+            f"uptime gained over the pause of {pause:g} s",
+            grown,
+            unit="s",
+            relation="<=",
+            threshold=pause / 2,
+        )
+        await trial.until(
+            lambda wanted=after["requests_total"] + 5: _metrics(socket, "requests_total", wanted),  # type: ignore[misc]
+            within=10,
+            what="it works on",
+            claimed=True,
+        )
     trial.check(manager.status("worker").pid == view.pid, "it was the same process all along")
 
 
@@ -155,5 +227,3 @@ async def _read(socket: str) -> dict[str, float]:
 
 async def _metrics(socket: str, key: str, least: float) -> bool:
     return (await _read(socket))[key] >= least
-
-

@@ -125,7 +125,7 @@ class SaboteurRun:
         with tempfile.TemporaryDirectory(prefix="df-", dir="/tmp", ignore_cleanup_errors=True) as folder:
             suite = self.suite
             if defect.edits:
-                os.chmod(folder, 0o755)  # noqa: S103  (daemons of other users import the product from here)
+                os.chmod(folder, 0o755)
                 tree = Path(folder) / "tree"
                 suite = suite.inside(saboteurs.plant(defect, self.suite.root, self.suite.copied, tree))
             log = records / attempt.claim / "pytest.log"

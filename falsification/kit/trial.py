@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from falsification.kit import needs
 from falsification.kit.authoring import Attempt
@@ -21,8 +21,6 @@ from falsification.kit.verdict import Level
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-T = TypeVar("T")
 
 POLL_S = 0.005
 """Seconds between two looks of `Trial.until`: short against every deadline of the claims, long against a
@@ -176,13 +174,13 @@ class Trial:
 
     async def until(
         self,
-        condition: Callable[[], Awaitable[T]] | Callable[[], T] | Awaitable[T],
+        condition: Callable[[], Any] | Awaitable[Any],
         *,
         within: float,
         what: str,
         claimed: bool = False,
         every: float = POLL_S,
-    ) -> T:
+    ) -> Any:
         """Wait at most *within* seconds (monotonic) until *condition* is true, and return its value.
 
         *condition* is an awaitable, waited for once, or a function (plain or async), looked at every *every*
@@ -202,7 +200,7 @@ class Trial:
                     seen = condition()
                     value: Any = await seen if inspect.isawaitable(seen) else seen
                     if value:
-                        return value  # type: ignore[no-any-return]
+                        return value
                     await asyncio.sleep(every)
         except TimeoutError as error:
             if time.monotonic() < deadline:

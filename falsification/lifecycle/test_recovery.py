@@ -23,7 +23,9 @@ from fixtures.programs import available, nginx_conf, set_up
 SEGV = 11
 
 
-@attempt("F008", alone=True, timeout=180, saboteurs=["death-by-signal-counts-as-wanted", "restart-timer-is-lost"])
+@attempt(
+    "F008", alone=True, timeout=180, saboteurs=["death-by-signal-counts-as-wanted", "restart-timer-is-lost"]
+)
 async def test_crashed_daemon_comes_back(trial: Trial) -> None:
     """A daemon killed by SIGSEGV runs again within 5 s, under the default policy and delay, as does a real server."""
     trial.situation("a daemon died of SIGSEGV", at_least=4)
@@ -40,7 +42,10 @@ async def test_crashed_daemon_comes_back(trial: Trial) -> None:
             began = time.monotonic()
             trial.check(send_signal(view.pid, SEGV), "the daemon was there to be hit")
             await trial.until(
-                lambda name=config.name, old=view.pid: manager.status(name).status.phase is Phase.RUNNING and manager.status(name).pid not in (0, old),  # type: ignore[misc]
+                lambda name=config.name, old=view.pid: (
+                    manager.status(name).status.phase is Phase.RUNNING
+                    and manager.status(name).pid not in (0, old)
+                ),  # type: ignore[misc]
                 within=12,
                 what=f"{config.name} runs again",
                 claimed=True,
@@ -64,14 +69,23 @@ async def test_state_outlives_a_restart(trial: Trial) -> None:
     await manager.start("notebook")
     for round_number in range(3):
         view = manager.status("notebook")
-        await trial.until(lambda: _last_number(folder, "wrote") > 0, within=20, what="it writes", every=0.05, claimed=True)
+        await trial.until(
+            lambda: _last_number(folder, "wrote") > 0, within=20, what="it writes", every=0.05, claimed=True
+        )
         trial.check(send_signal(view.pid, 9), "it was alive while writing")
-        await trial.until(lambda old=view.pid: manager.status("notebook").pid not in (0, old), within=10, what="it is restarted")  # type: ignore[misc]
+        await trial.until(
+            lambda old=view.pid: manager.status("notebook").pid not in (0, old),  # type: ignore[misc]
+            within=10,
+            what="it is restarted",
+        )
         lines = await manager.logs("notebook", 100_000)
         promised = max(int(line.split()[1]) for line in lines if line.startswith("wrote"))
         with sqlite3.connect(folder / "notebook.db") as book:
             kept = {row[0] for row in book.execute("SELECT n FROM notes")}
-        trial.check(set(range(1, promised + 1)) <= kept, f"all {promised} numbers promised are kept after crash {round_number + 1}")
+        trial.check(
+            set(range(1, promised + 1)) <= kept,
+            f"all {promised} numbers promised are kept after crash {round_number + 1}",
+        )
         trial.reached("a daemon was killed while it wrote")
         trial.log(f"crash {round_number + 1}: {promised} promised, {len(kept)} kept")
     await _managers_memory(trial)
@@ -94,7 +108,17 @@ async def _managers_memory(trial: Trial) -> None:
         f'[defaults]\ndaemon = "{CLASSES}:Waiter"\nrestart = {{ policy = "unless-stopped", initial_delay = 0.05 }}\n'
         '[[daemon]]\nname = "kept"\n[[daemon]]\nname = "stopped"\n'
     )
-    argv = [sys.executable, "-m", "duende", "manager", str(fleet), "--state-dir", str(home / "s"), "--runtime-dir", str(home / "r")]
+    argv = [
+        sys.executable,
+        "-m",
+        "duende",
+        "manager",
+        str(fleet),
+        "--state-dir",
+        str(home / "s"),
+        "--runtime-dir",
+        str(home / "r"),
+    ]
 
     def start() -> subprocess.Popen[bytes]:
         process = subprocess.Popen(argv, cwd=ROOT)
@@ -110,7 +134,9 @@ async def _managers_memory(trial: Trial) -> None:
             except Exception:  # noqa: BLE001  (not up yet)
                 return None
 
-        return await trial.until(lambda: asyncio.to_thread(look), within=20, what=f"{name} is {phase}", every=0.05, claimed=True)
+        return await trial.until(
+            lambda: asyncio.to_thread(look), within=20, what=f"{name} is {phase}", every=0.05, claimed=True
+        )
 
     first = start()
     await view("kept", "Running")
@@ -128,7 +154,9 @@ async def _managers_memory(trial: Trial) -> None:
     second = start()
     after = await view("kept", "Running")
     for key in ("id", "pid", "restarts"):
-        trial.check(after[key] == before[key], f"the next manager has the same {key}: {before[key]}, not {after[key]}")
+        trial.check(
+            after[key] == before[key], f"the next manager has the same {key}: {before[key]}, not {after[key]}"
+        )
     await view("stopped", "Created")
     second.terminate()
     trial.check(second.wait(30) == 0, "the second manager ends well")
@@ -160,24 +188,43 @@ async def test_sighup_reloads_configuration(trial: Trial) -> None:
         write(value)
         began = time.monotonic()
         await manager.signal("reloader", Signal.HUP)
-        await trial.until(lambda wanted=str(value): active.read_text() == wanted, within=5, what="the new value is active", claimed=True, every=0.001)  # type: ignore[misc]
+        await trial.until(
+            lambda wanted=str(value): active.read_text() == wanted,  # type: ignore[misc]
+            within=5,
+            what="the new value is active",
+            claimed=True,
+            every=0.001,
+        )
         waits.append(time.monotonic() - began)
         trial.reached("a changed configuration was announced by SIGHUP")
     source.write_text("name = 'reloader'\nnonsense = true\n")
     await manager.signal("reloader", Signal.HUP)
-    await trial.until(lambda: manager.status("reloader").note.startswith("reload refused"), within=5, what="the broken file is refused", claimed=True)
+    await trial.until(
+        lambda: manager.status("reloader").note.startswith("reload refused"),
+        within=5,
+        what="the broken file is refused",
+        claimed=True,
+    )
     trial.check(active.read_text() == str(rounds), "a broken file leaves the old value active")
     now = manager.status("reloader")
     trial.check(now.pid == view.pid and now.status.phase is Phase.RUNNING, "the daemon was never restarted")
     trial.judge(waits)
     if "nginx" in available():
         program = set_up("nginx", trial.tmp / "nginx")
-        manager.register(msgspec.structs.replace(program.config, restart=RestartConfig(policy=RestartPolicy.NEVER)))
+        manager.register(
+            msgspec.structs.replace(program.config, restart=RestartConfig(policy=RestartPolicy.NEVER))
+        )
         await manager.start("nginx")
         Path(program.extra["conf"]).write_text(nginx_conf(program.folder, program.port, "hello again"))
         began = time.monotonic()
         await manager.signal("nginx", Signal.HUP)
-        await trial.until(lambda: b"again" in program.fetch(), within=1.0, what="nginx serves the new page", claimed=True)
-        trial.figure("SIGHUP until nginx served the new page", time.monotonic() - began, unit="s", relation="<=", threshold=1.0)
-
-
+        await trial.until(
+            lambda: b"again" in program.fetch(), within=1.0, what="nginx serves the new page", claimed=True
+        )
+        trial.figure(
+            "SIGHUP until nginx served the new page",
+            time.monotonic() - began,
+            unit="s",
+            relation="<=",
+            threshold=1.0,
+        )

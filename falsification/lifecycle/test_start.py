@@ -13,7 +13,17 @@ from duende.host import exitcodes
 from duende.manager.health import ask_health
 from duende.states import Phase
 from falsification.kit import Trial, attempt
-from falsification.workbench import ROOT, Arrivals, adapter_for, bearing, daemon_class, exec_path, manager_for, never, request
+from falsification.workbench import (
+    ROOT,
+    Arrivals,
+    adapter_for,
+    bearing,
+    daemon_class,
+    exec_path,
+    manager_for,
+    never,
+    request,
+)
 
 
 async def time_starts(trial: Trial, adapter: NativeAdapter, config: DaemonConfig, rounds: int) -> list[float]:
@@ -24,7 +34,12 @@ async def time_starts(trial: Trial, adapter: NativeAdapter, config: DaemonConfig
         asked = request(config)
         began = time.monotonic()
         handle = await adapter.launch(asked)
-        await trial.until(lambda wanted=asked.daemon_id: arrivals.at.get(wanted), within=20, what="READY arrives", every=0.0005)  # type: ignore[misc]
+        await trial.until(
+            lambda wanted=asked.daemon_id: arrivals.at.get(wanted),  # type: ignore[misc]
+            within=20,
+            what="READY arrives",
+            every=0.0005,
+        )
         samples.append((arrivals.at[asked.daemon_id] - began) * 1000)
         await adapter.kill(handle)
         await adapter.wait(handle)
@@ -75,7 +90,9 @@ async def test_many_run_side_by_side(trial: Trial) -> None:
             trial.judge(float(running))
             trial.reached("a daemon answered about its own health", own_word)
         else:
-            trial.figure("Running of a thousand", float(running), unit="daemons", relation="==", threshold=count)
+            trial.figure(
+                "Running of a thousand", float(running), unit="daemons", relation="==", threshold=count
+            )
         trial.figure(f"seconds until all {count} were ready", seconds, unit="s")
         proofs = await manager.shutdown_all()
         trial.check(all(proof.proven for proof in proofs), "all are gone afterwards")
@@ -88,14 +105,21 @@ async def test_pid_file_is_written(trial: Trial) -> None:
     name = f"w{trial.rng.randrange(10**9)}"
     for config in (
         daemon_class("Waiter", name),
-        DaemonConfig(name="http", binary_path=sys.executable, args=("-m", "http.server", "0"), pid_file=str(trial.tmp / "own.pid")),
+        DaemonConfig(
+            name="http",
+            binary_path=sys.executable,
+            args=("-m", "http.server", "0"),
+            pid_file=str(trial.tmp / "own.pid"),
+        ),
     ):
         manager.register(config)
         view = await manager.start(config.name)
         path = manager.folders.pid_path(config)
-        with trial.claimed("the PID file can be read", OSError, ValueError):
-            with open(path, encoding="ascii") as file:
-                written = int(file.read())
+        with (
+            trial.claimed("the PID file can be read", OSError, ValueError),
+            open(path, encoding="ascii") as file,
+        ):
+            written = int(file.read())
         trial.check(written == view.pid, f"{path} holds {view.pid}, not {written}")
         trial.check(bearing(view.daemon_id, config.name) == [written], "that PID is the daemon's own process")
         trial.reached("a started daemon's PID file was read", at_least=2)
@@ -123,8 +147,14 @@ async def test_second_start_is_refused(trial: Trial) -> None:
     argv = ["-m", "duende", "run", "fixtures.classes:Waiter", "--pid-file", str(pid_file)]
     first = await asyncio.create_subprocess_exec(sys.executable, *argv, cwd=ROOT)
     trial.defer(lambda: first.kill() if first.returncode is None else None)
-    await trial.until(lambda: pid_file.exists() and pid_file.read_text().strip() == str(first.pid), within=20, what="the first instance runs")
-    second = await asyncio.create_subprocess_exec(sys.executable, *argv, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
+    await trial.until(
+        lambda: pid_file.exists() and pid_file.read_text().strip() == str(first.pid),
+        within=20,
+        what="the first instance runs",
+    )
+    second = await asyncio.create_subprocess_exec(
+        sys.executable, *argv, cwd=ROOT, stderr=asyncio.subprocess.PIPE
+    )
     trial.reached("a second start was tried")
     try:
         _, complaint = await asyncio.wait_for(second.communicate(), 20)
@@ -132,8 +162,13 @@ async def test_second_start_is_refused(trial: Trial) -> None:
         second.kill()
         trial.check(False, "the second `duende run` ends")
         raise
-    trial.check(second.returncode == exitcodes.ALREADY_RUNNING, f"it ends with {exitcodes.ALREADY_RUNNING}, not {second.returncode}")
-    trial.check(str(first.pid).encode() in complaint, f"it names the running instance: {complaint.decode()!r}")
+    trial.check(
+        second.returncode == exitcodes.ALREADY_RUNNING,
+        f"it ends with {exitcodes.ALREADY_RUNNING}, not {second.returncode}",
+    )
+    trial.check(
+        str(first.pid).encode() in complaint, f"it names the running instance: {complaint.decode()!r}"
+    )
     trial.check(first.returncode is None, "the first instance goes on")
     first.terminate()
     trial.check(await asyncio.wait_for(first.wait(), 20) == 0, "the first instance ends gracefully")

@@ -15,7 +15,16 @@ from duende.manager.control import Control
 from duende.signals import Signal
 from duende.states import Phase
 from falsification.kit import Trial, attempt
-from falsification.workbench import SCRIPTS, adapter_for, alive, bearing, daemon_class, manager_for, never, request
+from falsification.workbench import (
+    SCRIPTS,
+    adapter_for,
+    alive,
+    bearing,
+    daemon_class,
+    manager_for,
+    never,
+    request,
+)
 from fixtures.programs import available, set_up
 
 LOG_LINE = ReadinessConfig(kind=ReadinessKind.LOG_LINE, pattern="^ready", timeout=20)
@@ -23,7 +32,12 @@ LOG_LINE = ReadinessConfig(kind=ReadinessKind.LOG_LINE, pattern="^ready", timeou
 
 def script(which: str, **fields: object) -> DaemonConfig:
     """The configuration of a tiny program of fixtures/daemons."""
-    base = DaemonConfig(name=which, binary_path=sys.executable, args=("-I", "-S", str(SCRIPTS / f"{which}.py")), readiness=LOG_LINE)
+    base = DaemonConfig(
+        name=which,
+        binary_path=sys.executable,
+        args=("-I", "-S", str(SCRIPTS / f"{which}.py")),
+        readiness=LOG_LINE,
+    )
     return msgspec.structs.replace(base, **fields)
 
 
@@ -53,8 +67,13 @@ async def test_graceful_stop_respects_its_deadline(trial: Trial) -> None:
     await manager.start("finisher")
     proof = await manager.stop("finisher")
     trial.reached("a program was serving when it was stopped")
-    trial.check(proof.proven and not proof.escalated and proof.duration <= 5.0, f"work in flight is finished in time ({proof.duration:.3f} s)")
-    trial.check("finished what was in flight" in await manager.logs("finisher"), "it says that it has finished")
+    trial.check(
+        proof.proven and not proof.escalated and proof.duration <= 5.0,
+        f"work in flight is finished in time ({proof.duration:.3f} s)",
+    )
+    trial.check(
+        "finished what was in flight" in await manager.logs("finisher"), "it says that it has finished"
+    )
     trial.check(proof.exit is not None and proof.exit.code == 0, f"it exits with 0: {proof.exit}")
     for timeout in (0.5, 1.0, 2.0):
         name = f"stubborn-{timeout:g}".replace(".", "-")
@@ -71,7 +90,9 @@ async def test_graceful_stop_respects_its_deadline(trial: Trial) -> None:
         trial.check(proof.proven, f"a daemon that ignores TERM is gone: {proof.proof}")
         trial.check(not alive(view.pid), "its process does not exist any more")
         trial.reached("a daemon ignored TERM", proof.escalated)
-    trial.figure("time to be gone, of the timeout", ratios, unit="share", statistic="max", relation="<=", threshold=1.0)
+    trial.figure(
+        "time to be gone, of the timeout", ratios, unit="share", statistic="max", relation="<=", threshold=1.0
+    )
 
 
 async def _load(works: object) -> None:
@@ -88,7 +109,11 @@ async def test_forced_stop_is_immediate(trial: Trial) -> None:
     adapter = await adapter_for(trial)
     samples = []
     for number in range(rounds):
-        config = never(daemon_class("Waiter")) if number % 2 else never(DaemonConfig(name="sleeper", binary_path="sleep", args=("600",)))
+        config = (
+            never(daemon_class("Waiter"))
+            if number % 2
+            else never(DaemonConfig(name="sleeper", binary_path="sleep", args=("600",)))
+        )
         handle = await adapter.launch(request(config))
         trial.check(alive(handle.pid), "the daemon runs")
         began = time.monotonic()
@@ -116,7 +141,9 @@ async def test_pid_file_is_removed(trial: Trial) -> None:
             await manager.stop("waiter")
         else:
             await manager.signal("waiter", Signal.KILL)
-            await trial.until(lambda: manager.status("waiter").status.is_terminal, within=10, what="the crash is seen")
+            await trial.until(
+                lambda: manager.status("waiter").status.is_terminal, within=10, what="the crash is seen"
+            )
         trial.check(not alive(view.pid), "the daemon is gone")
         trial.check(not os.path.exists(path), f"{path} is gone after a {end}")
         trial.reached("a daemon with a PID file ended", at_least=2)
@@ -139,9 +166,14 @@ async def test_second_stop_is_harmless(trial: Trial) -> None:
             again = await manager.stop("waiter")
         trial.check(again.proven, "it still says that nothing is left")
         trial.reached("a stopped daemon was stopped again", at_least=3)
-    trial.check(manager.status("waiter").status.phase is Phase.STOPPED and not alive(view.pid), "it is Stopped and stays so")
+    trial.check(
+        manager.status("waiter").status.phase is Phase.STOPPED and not alive(view.pid),
+        "it is Stopped and stays so",
+    )
     adapter = await adapter_for(trial)
-    handle = await adapter.launch(request(never(DaemonConfig(name="sleeper", binary_path="sleep", args=("600",)))))
+    handle = await adapter.launch(
+        request(never(DaemonConfig(name="sleeper", binary_path="sleep", args=("600",))))
+    )
     with trial.claimed("the adapter's second stop is no error either"):
         proofs = [await adapter.stop(handle, 5.0) for _ in range(2)]
     trial.check(all(proof.proven for proof in proofs) and not bearing(handle), "nothing is left of it")
@@ -166,7 +198,10 @@ async def test_status_is_answerable_in_every_phase(trial: Trial) -> None:
         writer.close()
         waits.append((time.perf_counter() - began) * 1000)
         trial.check(answer.get("ok"), f"the query is answered: {answer}")
-        trial.check(answer["result"]["status"] == wanted.value, f"{name} is {wanted.value}, the answer says {answer['result']['status']}")
+        trial.check(
+            answer["result"]["status"] == wanted.value,
+            f"{name} is {wanted.value}, the answer says {answer['result']['status']}",
+        )
         seen.add(wanted.value)
         trial.reached("a state was asked for while it lasted")
 
@@ -179,7 +214,9 @@ async def test_status_is_answerable_in_every_phase(trial: Trial) -> None:
     await manager.stop("slow")
     await asyncio.gather(starting, return_exceptions=True)
     await ask("slow", Phase.STOPPED)
-    manager.register(script("stubborn", shutdown_timeout=1.5, restart=RestartConfig(policy=RestartPolicy.NEVER)))
+    manager.register(
+        script("stubborn", shutdown_timeout=1.5, restart=RestartConfig(policy=RestartPolicy.NEVER))
+    )
     await manager.start("stubborn")
     await ask("stubborn", Phase.RUNNING)
     await manager.signal("stubborn", Signal.STOP)
@@ -196,7 +233,9 @@ async def test_status_is_answerable_in_every_phase(trial: Trial) -> None:
     except DuendeError as error:
         trial.log(f"crasher: {error}")
     await ask("crasher", Phase.FAILED)
-    trial.check(seen == {phase.value for phase in Phase}, f"all seven states were seen, not only {sorted(seen)}")
+    trial.check(
+        seen == {phase.value for phase in Phase}, f"all seven states were seen, not only {sorted(seen)}"
+    )
     trial.figure("status query", waits, unit="ms", statistic="max")
 
 

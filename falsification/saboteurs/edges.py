@@ -22,15 +22,15 @@ mutant(
     "midwife-without-descriptors-is-fatal",
     breaks="the warden ends when it has no descriptor left for a start",
     file="duende/adapters/native/warden/main.py",
-    old="            except OSError as error:\n                self.tell((\"spawned\", batch, [(item[0], 0, error.errno or 0, \"fork\"",
-    new="            except KeyError as error:\n                self.tell((\"spawned\", batch, [(item[0], 0, getattr(error, \"errno\", 0) or 0, \"fork\"",
+    old='            except OSError as error:\n                self.tell(("spawned", batch, [(item[0], 0, error.errno or 0, "fork"',
+    new='            except KeyError as error:\n                self.tell(("spawned", batch, [(item[0], 0, getattr(error, "errno", 0) or 0, "fork"',
 )
 mutant(
     "telling-without-descriptors-is-fatal",
     breaks="a status message opens a new socket each time and raises when it cannot",
     file="duende/host/notify.py",
     old="            if self._sock is None:\n",
-    new="            if assignment.startswith(\"STATUS=\") and os.dup(0) < 0 or self._sock is None:\n",
+    new='            if assignment.startswith("STATUS=") and os.dup(0) < 0 or self._sock is None:\n',
     also=[
         Edit(
             file="duende/host/notify.py",
@@ -60,7 +60,11 @@ mutant(
     old="MAX_ARG_STRLEN = 131072",
     new="MAX_ARG_STRLEN = 1 << 40",
     also=[
-        Edit(file="duende/adapters/native/adapter.py", old="            if not pid:\n", new="            if pid is None:\n"),
+        Edit(
+            file="duende/adapters/native/adapter.py",
+            old="            if not pid:\n",
+            new="            if pid is None:\n",
+        ),
     ],
 )
 mutant(

@@ -17,7 +17,9 @@ mutant(
     file="duende/adapters/native/warden/helpers.py",
     old="for part in _parts(items):",
     new="for part in _parts(items)[:1]:",
-    also=[Edit(file="duende/adapters/native/adapter.py", old="SPAWN_TIMEOUT = 30.0", new="SPAWN_TIMEOUT = 5.0")],
+    also=[
+        Edit(file="duende/adapters/native/adapter.py", old="SPAWN_TIMEOUT = 30.0", new="SPAWN_TIMEOUT = 5.0")
+    ],
 )
 mutant(
     "pid-file-holds-the-managers-pid",
@@ -138,7 +140,11 @@ mutant(
     old='            elif verb == "drain":\n                self._drain(source)\n',
     new='            elif verb == "drain":\n',
     also=[
-        Edit(file="duende/adapters/native/warden/keeper.py", old="READ_SIZE = 1 << 16", new="READ_SIZE = 1 << 9"),
+        Edit(
+            file="duende/adapters/native/warden/keeper.py",
+            old="READ_SIZE = 1 << 16",
+            new="READ_SIZE = 1 << 9",
+        ),
         Edit(
             file="duende/adapters/native/warden/keeper.py",
             old="            for fd, _ in self._epoll.poll():\n",

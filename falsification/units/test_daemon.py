@@ -128,7 +128,7 @@ def test_work_until_shutdown() -> None:
 
 
 def test_announcements_are_single_lines() -> None:
-    """ready and status say one assignment each; without a host they say nothing and do no harm."""
+    """Ready and status say one assignment each; without a host they say nothing and do no harm."""
     said: list[str] = []
     ctx = DaemonContext(config(), said.append)
     ctx.ready()

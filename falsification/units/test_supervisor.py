@@ -52,7 +52,13 @@ def test_start_and_stop() -> None:
         assert (await manager.stop("d")).proven
         assert (await manager.stop("d")).proven
         assert adapter.stops == ["d"]
-        assert [event.kind for event in manager.events] == ["starting", "running", "stopping", "exited", "stopped"]
+        assert [event.kind for event in manager.events] == [
+            "starting",
+            "running",
+            "stopping",
+            "exited",
+            "stopped",
+        ]
 
     managed(body)
 
@@ -77,7 +83,11 @@ def test_crashes_are_restarted_until_the_limit() -> None:
         daemon_id = manager.status("d").daemon_id
         for number in range(1, 4):
             adapter.crash(daemon_id)
-            await until(lambda wanted=number: len(adapter.starts) == wanted + 1 and manager.status("d").status.phase is Phase.RUNNING)  # type: ignore[misc]
+
+            def again(wanted: int = number + 1) -> bool:
+                return len(adapter.starts) == wanted and manager.status("d").status.phase is Phase.RUNNING
+
+            await until(again)
         adapter.crash(daemon_id)
         status = manager.status("d").status
         assert status.reason is not None
@@ -167,7 +177,9 @@ def test_a_late_daemon_is_stopped_and_failed() -> None:
         assert adapter.stops == ["d"]
 
     late = ReadinessConfig(kind=ReadinessKind.NOTIFY, timeout=0.02)
-    managed(body, replaced(readiness=late, restart=RestartConfig(policy=RestartPolicy.NEVER)), ready_at_once=False)
+    managed(
+        body, replaced(readiness=late, restart=RestartConfig(policy=RestartPolicy.NEVER)), ready_at_once=False
+    )
 
 
 def test_an_early_end_fails_the_start() -> None:
@@ -180,7 +192,13 @@ def test_an_early_end_fails_the_start() -> None:
         with pytest.raises(StateError, match="exit code 3"):
             await starting
 
-    managed(body, replaced(readiness=ReadinessConfig(kind=ReadinessKind.NONE, settle=30.0), restart=RestartConfig(policy=RestartPolicy.NEVER)))
+    managed(
+        body,
+        replaced(
+            readiness=ReadinessConfig(kind=ReadinessKind.NONE, settle=30.0),
+            restart=RestartConfig(policy=RestartPolicy.NEVER),
+        ),
+    )
 
 
 def test_leftovers_are_ended_before_the_restart() -> None:
@@ -266,7 +284,9 @@ def test_other_kinds_of_readiness(kind: str) -> None:
         adapter = FakeAdapter()
         server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        ready = ReadinessConfig(kind=ReadinessKind(kind), port=port, exec=("true",), pattern="x", timeout=10.0)
+        ready = ReadinessConfig(
+            kind=ReadinessKind(kind), port=port, exec=("true",), pattern="x", timeout=10.0
+        )
         async with DaemonManager(adapter=adapter) as manager:
             manager.register(replaced(readiness=ready))
             starting = asyncio.create_task(manager.start("d"))

@@ -73,7 +73,9 @@ def send(handle: DaemonHandle, number: int) -> None:
     except ProcessLookupError:
         raise InstanceNotFoundError(f"{handle.name!r} has just ended") from None
     except OSError as error:
-        raise SignalFailedError(f"cannot send {signal_name(number)} to {handle.name!r}: {error.strerror}") from error
+        raise SignalFailedError(
+            f"cannot send {signal_name(number)} to {handle.name!r}: {error.strerror}"
+        ) from error
     finally:
         os.close(fd)
 
@@ -140,7 +142,7 @@ async def stop(handle: DaemonHandle, timeout: float) -> StopCertificate:
             seen = await asyncio.wait_for(wait(handle), patience)
             break
         except TimeoutError:
-            continue
+            continue  # KILL is next
     stragglers = await _end_family(handle, started, steps)
     left = family(handle)
     return StopCertificate(
@@ -148,7 +150,9 @@ async def stop(handle: DaemonHandle, timeout: float) -> StopCertificate:
         steps=tuple(steps),
         escalated=escalated or bool(stragglers),
         proven=not left,
-        proof="no process carries its mark or its session" if not left else "still there: " + ", ".join(map(str, left[:5])),
+        proof="no process carries its mark or its session"
+        if not left
+        else "still there: " + ", ".join(map(str, left[:5])),
         stragglers=tuple(stragglers),
         blocked_by=tuple(str(stat) for stat in left),
         exit=seen,
@@ -190,7 +194,7 @@ async def _end_family(handle: DaemonHandle, started: float, steps: list[StopStep
             try:
                 send(kin, signals.SIGKILL)
             except (InstanceNotFoundError, IdentityError):
-                continue
+                continue  # gone in the meantime, which is what was wanted
             if pid not in ended:
                 ended[pid] = f"{pid} {getattr(stat, 'comm', '')}"
                 steps.append(StopStep(time.monotonic() - started, f"KILL to {ended[pid]}"))

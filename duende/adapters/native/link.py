@@ -27,7 +27,12 @@ class Link:
         self.pid = pid
         """Process of the warden if this process started it, else 0."""
 
-    def attach(self, loop: asyncio.AbstractEventLoop, on_message: Callable[[tuple[Any, ...]], None], on_lost: Callable[[], None]) -> None:
+    def attach(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_message: Callable[[tuple[Any, ...]], None],
+        on_lost: Callable[[], None],
+    ) -> None:
         """Deliver messages from now on."""
         self._sock.setblocking(False)
         self._loop, self._on_message, self._on_lost = loop, on_message, on_lost
@@ -102,7 +107,10 @@ def open_link(runtime_dir: str, *, keep: bool) -> Link:
             if listener is not None:
                 listener.close()
     except OSError as error:
-        raise PlatformIOError(f"cannot start the warden in {runtime_dir}: {error}", remedy="check the folder's rights and free processes") from error
+        raise PlatformIOError(
+            f"cannot start the warden in {runtime_dir}: {error}",
+            remedy="check the folder's rights and free processes",
+        ) from error
     return Link(ours, pid)
 
 

@@ -20,7 +20,9 @@ AT_ONCE = 200
 class NotifySocket:
     """Turns messages into adapter events; those of strangers are counted and refused."""
 
-    def __init__(self, path: str, owner_of: Callable[[int], str | None], emit: Callable[[AdapterEvent], None]) -> None:
+    def __init__(
+        self, path: str, owner_of: Callable[[int], str | None], emit: Callable[[AdapterEvent], None]
+    ) -> None:
         self.path = path
         self.refused = 0
         """Messages from processes that belong to no daemon."""
@@ -33,7 +35,8 @@ class NotifySocket:
         except FileNotFoundError:
             pass  # the first one here
         self._sock.bind(path)
-        os.chmod(path, 0o666)  # daemons of other users write here; who they are is the kernel's word, not the file's mode
+        # Daemons of other users write here; who they are is the kernel's word, not the file's mode.
+        os.chmod(path, 0o666)  # noqa: S103
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._loop: asyncio.AbstractEventLoop | None = None
 

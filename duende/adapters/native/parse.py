@@ -10,15 +10,29 @@ from duende.errors import SpawnError
 from duende.states import ProcessExit
 
 _STEPS = {
-    "exec": ("cannot run {about}", {2: "check binary_path", 13: "chmod +x, or check the rights on its folders", 8: "it needs a #! line"}),
-    "working_dir": ("cannot enter working_dir {about}", {2: "create it, or correct working_dir", 13: "the daemon's user must be allowed to enter it"}),
+    "exec": (
+        "cannot run {about}",
+        {2: "check binary_path", 13: "chmod +x, or check the rights on its folders", 8: "it needs a #! line"},
+    ),
+    "working_dir": (
+        "cannot enter working_dir {about}",
+        {2: "create it, or correct working_dir", 13: "the daemon's user must be allowed to enter it"},
+    ),
     "user": ("cannot become user {about}", {1: "only root may change the user"}),
     "group": ("cannot become group {about}", {1: "only root may change the group"}),
     "limit": ("cannot set {about}", {1: "a limit above the hard limit needs CAP_SYS_RESOURCE"}),
     "nice": ("cannot set niceness {about}", {13: "only root may go below 0", 1: "only root may go below 0"}),
     "log": ("cannot open the log pipe {about}", {}),
-    "fork": ("cannot create a process {about}", {11: "the process limit of this user or system is reached", 12: "out of memory"}),
-    "preload": ("the preloaded interpreter of {about} ended", {2: "does that Python import duende? see the adapter's stderr; or set platform.native.preload = false"}),
+    "fork": (
+        "cannot create a process {about}",
+        {11: "the process limit of this user or system is reached", 12: "out of memory"},
+    ),
+    "preload": (
+        "the preloaded interpreter of {about} ended",
+        {
+            2: "does that Python import duende? see the adapter's stderr; or set platform.native.preload = false"
+        },
+    ),
 }
 
 
@@ -28,7 +42,13 @@ def spawn_error(name: str, entry: tuple[Any, ...]) -> SpawnError:
     pattern, remedies = _STEPS.get(step, ("cannot {step} {about}", {}))
     what = pattern.format(about=repr(about) if about else "", step=step).rstrip()
     reason = f": {os.strerror(errno)}" if errno and step != "preload" else ""
-    return SpawnError(f"cannot start {name!r}: {what}{reason}", errno=errno, step=step, path=about, remedy=remedies.get(errno, ""))
+    return SpawnError(
+        f"cannot start {name!r}: {what}{reason}",
+        errno=errno,
+        step=step,
+        path=about,
+        remedy=remedies.get(errno, ""),
+    )
 
 
 def process_exit(entry: tuple[Any, ...]) -> ProcessExit:

@@ -14,9 +14,28 @@ from duende.adapters.native.warden.start import ROOT
 from duende.config.model import DaemonConfig, LogDestination, ReadinessKind
 from duende.errors import ConfigError, SpawnError
 
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL", "XDG_RUNTIME_DIR")
+INHERITED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "XDG_RUNTIME_DIR",
+)
 """What a daemon takes over from its manager's environment; the rest stays outside (no secrets, F019)."""
-PYTHON_INHERITED = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHOME")
+PYTHON_INHERITED = (
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "PYTHONWARNINGS",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONHOME",
+)
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from duende.host.main import main; sys.exit(main(sys.argv[1:]))"
 
@@ -26,7 +45,14 @@ class Launch:
 
     __slots__ = ("daemon_id", "item", "key", "log", "settings")
 
-    def __init__(self, daemon_id: str, settings: dict[str, Any], item: tuple[Any, ...], key: tuple[Any, ...] | None, log: Any) -> None:
+    def __init__(
+        self,
+        daemon_id: str,
+        settings: dict[str, Any],
+        item: tuple[Any, ...],
+        key: tuple[Any, ...] | None,
+        log: Any,
+    ) -> None:
         self.daemon_id = daemon_id
         self.settings = settings
         self.item = item
@@ -64,9 +90,18 @@ class Renderer:
         if config.daemon is not None:
             return self._python(request, settings, env, output, log)
         if config.binary_path is None:
-            raise ConfigError(f"cannot start {config.name!r}: neither binary_path nor daemon is set", remedy="set one of the two")
+            raise ConfigError(
+                f"cannot start {config.name!r}: neither binary_path nor daemon is set",
+                remedy="set one of the two",
+            )
         path = self._program(config.binary_path, settings["env"])
-        return Launch(request.daemon_id, settings, (request.daemon_id, path, [config.binary_path, *config.args], env, output), None, log)
+        return Launch(
+            request.daemon_id,
+            settings,
+            (request.daemon_id, path, [config.binary_path, *config.args], env, output),
+            None,
+            log,
+        )
 
     @property
     def notify_path(self) -> str:
@@ -83,7 +118,9 @@ class Renderer:
             return None
         return config.logging.path or f"{self.state_dir}/logs/{config.name}.log"
 
-    def _python(self, request: SpawnRequest, settings: dict[str, Any], env: dict[str, str], output: str, log: Any) -> Launch:
+    def _python(
+        self, request: SpawnRequest, settings: dict[str, Any], env: dict[str, str], output: str, log: Any
+    ) -> Launch:
         import msgspec
 
         config = request.config
@@ -94,13 +131,28 @@ class Renderer:
         encoded = msgspec.json.encode(config)
         inherited = {key: value for key in PYTHON_INHERITED if (value := self._environ.get(key)) is not None}
         if native.get("preload", True) and sys.platform == "linux":
-            spec = {"target": config.daemon, "config": encoded, "path": request.import_path, "source": config.config_path}
-            keep = {key: self._environ[key] for key in ("PATH", "LANG", "LC_ALL", "TZ") if key in self._environ}
+            spec = {
+                "target": config.daemon,
+                "config": encoded,
+                "path": request.import_path,
+                "source": config.config_path,
+            }
+            keep: dict[str, str] = {
+                key: self._environ[key] for key in ("PATH", "LANG", "LC_ALL", "TZ") if key in self._environ
+            }
             key = (python, ROOT, {**keep, **inherited})
-            return Launch(request.daemon_id, settings, (request.daemon_id, spec, config.name, {**inherited, **env}, output), key, log)
+            return Launch(
+                request.daemon_id,
+                settings,
+                (request.daemon_id, spec, config.name, {**inherited, **env}, output),
+                key,
+                log,
+            )
         env = {**inherited, **env}
         if request.import_path:
-            env["PYTHONPATH"] = os.pathsep.join(filter(None, (request.import_path, env.get("PYTHONPATH", ""))))
+            env["PYTHONPATH"] = os.pathsep.join(
+                filter(None, (request.import_path, env.get("PYTHONPATH", "")))
+            )
         argv = [python, "-c", RUN, ROOT, str(config.daemon), "--config-json", encoded.decode()]
         return Launch(request.daemon_id, settings, (request.daemon_id, python, argv, env, output), None, log)
 
@@ -134,7 +186,14 @@ class Renderer:
     def _settings_of(self, config: DaemonConfig) -> dict[str, Any]:
         # Instances of one template share their parts, so identity is equality here; the parts are kept alive beside the entry.
         parts = (config.resources, config.security, config.env)
-        key = (*map(id, parts), config.env_file, config.user, config.group, config.working_dir, config.daemon is None)
+        key = (
+            *map(id, parts),
+            config.env_file,
+            config.user,
+            config.group,
+            config.working_dir,
+            config.daemon is None,
+        )
         if config.env_file is None and key in self._settings:
             return self._settings[key][0]
         settings = self._build(config)
@@ -203,13 +262,23 @@ def _apply_user(config: DaemonConfig, settings: dict[str, Any]) -> dict[str, str
         try:
             return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
         except KeyError:
-            raise SpawnError(f"cannot start {config.name!r}: no group {name!r}", step="group", path=name, remedy="groupadd, or correct the name") from None
+            raise SpawnError(
+                f"cannot start {config.name!r}: no group {name!r}",
+                step="group",
+                path=name,
+                remedy="groupadd, or correct the name",
+            ) from None
 
     if config.user is not None:
         try:
             entry = pwd.getpwuid(int(config.user)) if config.user.isdecimal() else pwd.getpwnam(config.user)
         except KeyError:
-            raise SpawnError(f"cannot start {config.name!r}: no user {config.user!r}", step="user", path=config.user, remedy="useradd, or correct the name") from None
+            raise SpawnError(
+                f"cannot start {config.name!r}: no user {config.user!r}",
+                step="user",
+                path=config.user,
+                remedy="useradd, or correct the name",
+            ) from None
         settings["uid"], settings["gid"] = entry.pw_uid, entry.pw_gid
         env = {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name, "SHELL": entry.pw_shell}
         if os.geteuid() == 0:

@@ -52,7 +52,9 @@ def test_missing_adapters_are_refused_with_advice() -> None:
 
 def test_handles_survive_json() -> None:
     """A handle read back from JSON is the same; anything else is an error."""
-    handle = DaemonHandle(daemon_id="i", name="n", platform=Platform.NATIVE, instance="pid5", pid=5, data={"log": "/x"})
+    handle = DaemonHandle(
+        daemon_id="i", name="n", platform=Platform.NATIVE, instance="pid5", pid=5, data={"log": "/x"}
+    )
     assert DaemonHandle.from_json(handle.to_json()) == handle
     assert str(handle) == "native:pid5"
     for bad in ("", "{}", '{"name": 3}', "[]"):

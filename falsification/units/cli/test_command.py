@@ -14,7 +14,13 @@ import pytest
 
 from duende import cli
 from duende.cli import exits, output
-from duende.errors import AlreadyRunningError, DaemonIOError, NotFoundError, PlatformIOError, SerializationError
+from duende.errors import (
+    AlreadyRunningError,
+    DaemonIOError,
+    NotFoundError,
+    PlatformIOError,
+    SerializationError,
+)
 from duende.manager import DaemonManager
 from duende.manager.client import ManagerClient, RemoteError
 from duende.manager.control import Control
@@ -42,7 +48,9 @@ class Served:
         async def finish() -> None:
             self.finished.set()
 
-        async with DaemonManager(adapter=self.adapter, state_dir=str(self.folder / "s"), runtime_dir=str(self.folder / "r")) as manager:
+        async with DaemonManager(
+            adapter=self.adapter, state_dir=str(self.folder / "s"), runtime_dir=str(self.folder / "r")
+        ) as manager:
             self.manager = manager
             manager.register(BASE)
             manager.register(replaced(name="other", description="the other one"))
@@ -72,7 +80,16 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 def duende(served: Served, *words: str) -> int:
     """Run the command against the manager."""
-    return cli.main([words[0], *words[1:], "--runtime-dir", str(served.folder / "r"), "--state-dir", str(served.folder / "s")])
+    return cli.main(
+        [
+            words[0],
+            *words[1:],
+            "--runtime-dir",
+            str(served.folder / "r"),
+            "--state-dir",
+            str(served.folder / "s"),
+        ]
+    )
 
 
 def answer(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -166,14 +183,19 @@ def test_validate_explains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert [entry["ok"] for entry in answer(capsys)["result"]] == [False, False]
 
 
-def test_files_are_loaded_changed_and_isolated(served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """start FILE registers and starts; an unchanged daemon is left alone, a changed one restarted once, a broken one reported."""
+def test_files_are_loaded_changed_and_isolated(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Start FILE registers and starts; an unchanged daemon is left alone, a changed one restarted once, a broken one reported."""
     fleet = tmp_path / "fleet.toml"
     head = '[defaults]\nbinary_path = "/fake"\nreadiness = {kind = "none", settle = 0.0}\n'
     fleet.write_text(head + '[[daemon]]\nname = "one"\n[[daemon]]\nname = "two"\ncount = 2\n')
     assert duende(served, "start", str(fleet)) == exits.OK
     assert served.adapter.starts == ["one", "two-0", "two-1"]
-    fleet.write_text(head + '[[daemon]]\nname = "one"\ndescription = "new"\n[[daemon]]\nname = "two"\ncount = 2\n[[daemon]]\nname = "-"\n')
+    fleet.write_text(
+        head
+        + '[[daemon]]\nname = "one"\ndescription = "new"\n[[daemon]]\nname = "two"\ncount = 2\n[[daemon]]\nname = "-"\n'
+    )
     capsys.readouterr()
     assert duende(served, "start", str(fleet)) == exits.FAILED
     assert "starts with '-'" in capsys.readouterr().err
@@ -196,7 +218,10 @@ def test_shutdown_proves_and_ends(served: Served, capsys: pytest.CaptureFixture[
 
 def test_events_are_followed(served: Served) -> None:
     """A follower gets what happened and then what happens."""
-    with ManagerClient(str(served.folder / "r")) as follower, ManagerClient(str(served.folder / "r")) as other:
+    with (
+        ManagerClient(str(served.folder / "r")) as follower,
+        ManagerClient(str(served.folder / "r")) as other,
+    ):
         events = follower.events(5)
         other.ask("start", name="d")
         assert next(events)["kind"] in ("starting", "running")
@@ -233,7 +258,9 @@ def test_a_second_control_socket_is_refused(served: Served, tmp_path: Path) -> N
     async def body() -> None:
         with pytest.raises(AlreadyRunningError):
             await Control(served.manager, nothing).open()
-        long = DaemonManager(adapter=FakeAdapter(), state_dir=str(tmp_path), runtime_dir=str(tmp_path / ("y" * 120)))
+        long = DaemonManager(
+            adapter=FakeAdapter(), state_dir=str(tmp_path), runtime_dir=str(tmp_path / ("y" * 120))
+        )
         with pytest.raises((DaemonIOError, OSError)):
             await Control(long, nothing).open()
 

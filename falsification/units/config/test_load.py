@@ -28,7 +28,9 @@ from duende.errors import ConfigError
 from falsification.units.support import config
 
 MINIMAL = 'name = "web"\nbinary_path = "/bin/true"\n'
-TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=("Cc", "Cs")), max_size=12)
+TEXT = st.text(
+    st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=("Cc", "Cs")), max_size=12
+)
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,40}", fullmatch=True)
 VALUES = st.recursive(
     st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT,
@@ -48,12 +50,20 @@ GENERATED = st.builds(
     tables=st.fixed_dictionaries(
         {},
         optional={
-            "resources": st.fixed_dictionaries({"memory_bytes": st.integers(0, 2**40), "pids_max": st.integers(1, 2**31)}),
+            "resources": st.fixed_dictionaries(
+                {"memory_bytes": st.integers(0, 2**40), "pids_max": st.integers(1, 2**31)}
+            ),
             "health_check": st.fixed_dictionaries({"interval": SECONDS, "retries": st.integers(1, 9)}),
             "restart": st.fixed_dictionaries(
-                {"policy": st.sampled_from([p.value for p in RestartPolicy]), "jitter": st.floats(0, 1), "window": SECONDS}
+                {
+                    "policy": st.sampled_from([p.value for p in RestartPolicy]),
+                    "jitter": st.floats(0, 1),
+                    "window": SECONDS,
+                }
             ),
-            "logging": st.fixed_dictionaries({"max_bytes": st.integers(1024, 2**40), "backups": st.integers(0, 9)}),
+            "logging": st.fixed_dictionaries(
+                {"max_bytes": st.integers(1024, 2**40), "backups": st.integers(0, 9)}
+            ),
         },
     ),
 )
@@ -145,10 +155,16 @@ def test_every_corruption_is_named(key: str, value: object) -> None:
     from duende.config.show import _value
 
     *section, last = key.split(".")
-    lines = MINIMAL if key not in ("name", "binary_path") else "".join(
-        line for line in MINIMAL.splitlines(keepends=True) if not line.startswith(key)
+    lines = (
+        MINIMAL
+        if key not in ("name", "binary_path")
+        else "".join(line for line in MINIMAL.splitlines(keepends=True) if not line.startswith(key))
     )
-    text = f"{lines}[{'.'.join(section)}]\n{last} = {_value(value)}\n" if section else f"{last} = {_value(value)}\n{lines}"
+    text = (
+        f"{lines}[{'.'.join(section)}]\n{last} = {_value(value)}\n"
+        if section
+        else f"{last} = {_value(value)}\n{lines}"
+    )
     found = mistakes(text)
     assert len(found) == 1, found
     assert found[0].startswith(f"daemon.toml:{4 if section else 1}: {key}: "), found
@@ -197,7 +213,9 @@ def test_both_forms_of_restart() -> None:
     assert short.restart.policy is RestartPolicy.ALWAYS
 
 
-@pytest.mark.parametrize("lines", ["", "[resources]\nmemory_bytes = 0\n", "[resources]\nmemory_swap_bytes = 0\n"])
+@pytest.mark.parametrize(
+    "lines", ["", "[resources]\nmemory_bytes = 0\n", "[resources]\nmemory_swap_bytes = 0\n"]
+)
 def test_memory_0_or_absent_is_the_default(lines: str) -> None:
     """F033: 0 and absent both mean the default limit."""
     resources = loads(MINIMAL + lines).resources
@@ -309,11 +327,12 @@ def test_fleet_files_are_strict(tmp_path: Path) -> None:
 
 
 def test_a_thousand_instances_are_cheap() -> None:
-    """count = 1000 shares everything but the name."""
+    """Count = 1000 shares everything but the name."""
     from duende.config.load import _expand
 
     whole = config(count=1000)
     taken = []
+    fleet = _expand(whole)
     for _ in range(5):
         began = time.perf_counter()
         fleet = _expand(whole)

@@ -14,12 +14,24 @@ from duende.kernel.process import parse_stat
 from falsification.units.loops import run
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\n\0"), max_size=16), st.integers(2, 2**22), st.integers(0, 2**60))
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="\n\0"), max_size=16),
+    st.integers(2, 2**22),
+    st.integers(0, 2**60),
+)
 def test_stat_survives_any_command_name(comm: str, pid: int, start: int) -> None:
     """A command name with blanks and parentheses does not shift the other fields."""
     text = f"{pid} ({comm}) S 7 8 9 " + " ".join(["0"] * 15) + f" {start} 1 2\n"
     found = parse_stat(text.encode())
-    assert (found.pid, found.comm, found.state, found.ppid, found.pgrp, found.session, found.start_time) == (pid, comm, "S", 7, 8, 9, start)
+    assert (found.pid, found.comm, found.state, found.ppid, found.pgrp, found.session, found.start_time) == (
+        pid,
+        comm,
+        "S",
+        7,
+        8,
+        9,
+        start,
+    )
 
 
 def test_short_stat_is_refused() -> None:
@@ -60,7 +72,9 @@ def test_absent_process_is_none() -> None:
     assert not process.send_signal(child, 0)
 
 
-@pytest.mark.parametrize(("code", "signal", "text"), [(3, None, "sys.exit(3)"), (None, 15, "os.kill(os.getpid(), 15)")])
+@pytest.mark.parametrize(
+    ("code", "signal", "text"), [(3, None, "sys.exit(3)"), (None, 15, "os.kill(os.getpid(), 15)")]
+)
 def test_pidfd_tells_the_exit(code: int | None, signal: int | None, text: str) -> None:
     """The exit of a child is read through its pidfd, by code or by signal."""
     child = os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", "-c", f"import os, sys; {text}"], {})
@@ -89,7 +103,9 @@ def test_prctl_refusal_is_an_error() -> None:
         prctl._prctl(99999, 0)
 
 
-@pytest.mark.parametrize(("text", "code"), [("pass", 0), ("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 9)", -9)])
+@pytest.mark.parametrize(
+    ("text", "code"), [("pass", 0), ("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 9)", -9)]
+)
 def test_small_programs_run_to_their_end(text: str, code: int) -> None:
     """The exit of a probe program is told exactly."""
     assert run(oneshot.run_once((sys.executable, "-I", "-S", "-c", text), 10.0)) == code
@@ -97,5 +113,8 @@ def test_small_programs_run_to_their_end(text: str, code: int) -> None:
 
 def test_small_programs_have_a_deadline() -> None:
     """A probe that takes too long is killed, one that does not exist is 127."""
-    assert run(oneshot.run_once((sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"), 0.05)) == 124
+    assert (
+        run(oneshot.run_once((sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"), 0.05))
+        == 124
+    )
     assert run(oneshot.run_once(("/no/such/program",), 1.0)) == 127

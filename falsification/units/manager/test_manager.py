@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,13 +14,23 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from duende.clock import SYSTEM_CLOCK
 from duende.config.model import HealthCheckConfig, RestartConfig, RestartPolicy
-from duende.errors import AlreadyRunningError, ConfigError, DaemonIOError, DuendeError, NotFoundError, NotSupportedError, SerializationError, StateError
+from duende.errors import (
+    AlreadyRunningError,
+    ConfigError,
+    DaemonIOError,
+    DuendeError,
+    NotFoundError,
+    NotSupportedError,
+    SerializationError,
+    StateError,
+)
 from duende.manager import DaemonManager
 from duende.manager.folders import Folders
 from duende.manager.health import HealthWatch, Tally
 from duende.manager.journal import Journal, decode
 from duende.manager.paths import default_runtime_dir, default_state_dir
 from duende.states import Phase
+from duende.supervision import SupervisorEvent
 from duende.testing.fake_adapter import FakeAdapter, refused
 from falsification.units.loops import run, until
 from falsification.units.test_supervisor import BASE, replaced
@@ -63,7 +74,7 @@ def test_many_start_together_and_each_error_is_its_own() -> None:
             results = await manager.start_many([*names, "nobody"])
             assert isinstance(results["nobody"], NotFoundError)
             assert sum(error is None for error in results.values()) == 19
-            seen = []
+            seen: list[SupervisorEvent] = []
             stop = manager.subscribe(seen.append)
             assert all(proof.proven for proof in await manager.shutdown_all())
             stop()
@@ -125,8 +136,11 @@ def test_wishes_survive_a_manager(tmp_path: Path) -> None:
     """An operator's stop is respected by the next manager under unless-stopped, not under always; ids stay."""
 
     async def body() -> None:
-        folders = {"state_dir": str(tmp_path / "s"), "runtime_dir": str(tmp_path / "r")}
-        configs = [replaced(name=policy.value, restart=RestartConfig(policy=policy)) for policy in (RestartPolicy.ALWAYS, RestartPolicy.UNLESS_STOPPED)]
+        folders: dict[str, Any] = {"state_dir": str(tmp_path / "s"), "runtime_dir": str(tmp_path / "r")}
+        configs = [
+            replaced(name=policy.value, restart=RestartConfig(policy=policy))
+            for policy in (RestartPolicy.ALWAYS, RestartPolicy.UNLESS_STOPPED)
+        ]
         async with DaemonManager(adapter=FakeAdapter(), **folders) as first:
             for config in configs:
                 first.register(config)
@@ -143,7 +157,17 @@ def test_wishes_survive_a_manager(tmp_path: Path) -> None:
     run(body())
 
 
-@pytest.mark.parametrize("raw", [b"", b"\0" * 50, b"{", b'{"format": 99, "daemons": {}}', b'{"format": 1, "daemons": {"a": 3}}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\0" * 50,
+        b"{",
+        b'{"format": 99, "daemons": {}}',
+        b'{"format": 1, "daemons": {"a": 3}}',
+        b"\xff\xfe",
+    ],
+)
 def test_unreadable_journals_are_set_aside(tmp_path: Path, raw: bytes) -> None:
     """A torn, zeroed or foreign journal is renamed, never overwritten, and the manager starts without it."""
     path = tmp_path / "manager.json"
@@ -161,7 +185,9 @@ def test_unreadable_journals_are_set_aside(tmp_path: Path, raw: bytes) -> None:
 def test_health_needs_consecutive_results() -> None:
     """Only `retries` failures in a row make it unhealthy, only `successes` in a row make it healthy again."""
     tally = Tally(3, 2)
-    changes = [tally.count(passed) for passed in (False, False, True, False, False, False, True, False, True, True)]
+    changes = [
+        tally.count(passed) for passed in (False, False, True, False, False, False, True, False, True, True)
+    ]
     assert changes == [False, False, False, False, False, True, False, False, False, True]
 
 
@@ -171,9 +197,17 @@ def test_an_unhealthy_daemon_is_restarted(check: dict[str, object], tmp_path: Pa
 
     async def body() -> None:
         adapter = FakeAdapter()
-        async with DaemonManager(adapter=adapter, state_dir=str(tmp_path / "s"), runtime_dir=str(tmp_path / "r")) as manager:
-            health = msgspec.structs.replace(HealthCheckConfig(interval=0.01, timeout=1.0, retries=2), **check)
-            config = replaced(health_check=health) if check else replaced(health_check=health, daemon="m:C", binary_path=None)
+        async with DaemonManager(
+            adapter=adapter, state_dir=str(tmp_path / "s"), runtime_dir=str(tmp_path / "r")
+        ) as manager:
+            health = msgspec.structs.replace(
+                HealthCheckConfig(interval=0.01, timeout=1.0, retries=2), **check
+            )
+            config = (
+                replaced(health_check=health)
+                if check
+                else replaced(health_check=health, daemon="m:C", binary_path=None)
+            )
             manager.register(config)
             await manager.start("d")
             await until(lambda: len(adapter.starts) >= 2)
@@ -213,12 +247,18 @@ class ManagerMachine(RuleBasedStateMachine):
         self.loop.run_until_complete(self.manager.open())
         self.stopped: set[str] = set()
 
-    @rule(target=names, number=st.integers(0, 3), policy=st.sampled_from(RestartPolicy), limit=st.integers(0, 3))
+    @rule(
+        target=names, number=st.integers(0, 3), policy=st.sampled_from(RestartPolicy), limit=st.integers(0, 3)
+    )
     def register(self, number: int, policy: RestartPolicy, limit: int) -> str:
         """Register a daemon, if the name is free."""
         name = f"d-{number}"
         if self.manager.find(name) is None:
-            self.manager.register(replaced(name=name, restart=RestartConfig(policy=policy, initial_delay=0.0, max_retries=limit)))
+            self.manager.register(
+                replaced(
+                    name=name, restart=RestartConfig(policy=policy, initial_delay=0.0, max_retries=limit)
+                )
+            )
         return name
 
     @rule(name=names, verb=st.sampled_from(("start", "stop", "restart")))

@@ -204,8 +204,8 @@ def test_a_torn_file_is_malformed(tmp_path: Path, text: str) -> None:
 
 def test_an_absent_file_or_profile_is_malformed(tmp_path: Path) -> None:
     """The message says what to run, or what there is."""
-    assert "nox -s falsify" in gate.explain(gate.judge_file(tmp_path / "none.json", "linux-native"))
-    assert "linux-native" in gate.explain(gate.judge_file(tmp_path / "none.json", "beos"))
+    assert "nox -s falsify" in gate.judge_file(tmp_path / "none.json", "linux-native").objections[0].why
+    assert "linux-native" in gate.judge_file(tmp_path / "none.json", "beos").objections[0].why
 
 
 def test_a_wrong_option_is_not_a_finding() -> None:

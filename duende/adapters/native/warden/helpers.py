@@ -61,7 +61,9 @@ class Helpers:
         if (python, root) not in self._interpreters:
             self._start(python, root, env)
 
-    def fork(self, batch: int, key: tuple[str, str, dict[str, str]], settings: dict[str, Any], items: list[Any]) -> None:
+    def fork(
+        self, batch: int, key: tuple[str, str, dict[str, str]], settings: dict[str, Any], items: list[Any]
+    ) -> None:
         """Have a batch of Python daemons forked by the interpreter of *key*: (python, import root, environment)."""
         python, root, env = key
         try:
@@ -83,7 +85,10 @@ class Helpers:
                 python,
                 [python, "-c", BOOT, root],
                 env,
-                file_actions=[(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)],
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+                ],
                 setsigmask=(),
                 setsigdef=RESET_SIGNALS,
             )
@@ -128,7 +133,9 @@ class Helpers:
                 self._warden.unwatch(helper.fd)
                 os.close(helper.fd)
                 for batch, lost in helper.waiting.items():
-                    self._warden.tell(("spawned", batch, [(daemon_id, 0, 2, "preload", key[0]) for daemon_id in lost]))
+                    self._warden.tell(
+                        ("spawned", batch, [(daemon_id, 0, 2, "preload", key[0]) for daemon_id in lost])
+                    )
                 helper.waiting.clear()
 
     def died(self, pid: int) -> None:

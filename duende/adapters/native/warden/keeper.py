@@ -157,7 +157,10 @@ class Keeper:
                 self._stored -= len(data)
             if what == "write":
                 source.file.write(data)
-            if source.file.lost_unreported and time.monotonic() - reported.get(source.daemon_id, -REPORT_EVERY) >= REPORT_EVERY:
+            if (
+                source.file.lost_unreported
+                and time.monotonic() - reported.get(source.daemon_id, -REPORT_EVERY) >= REPORT_EVERY
+            ):
                 reported[source.daemon_id] = time.monotonic()
                 self._tell(("lost", source.daemon_id, source.file.take_lost(), source.file.why))
             if what == "drained":
@@ -186,5 +189,7 @@ def keep_logs(control: int) -> None:
     from duende.kernel import prctl
 
     prctl.set_name("duende-logs")
-    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # logs are not worth the warden's privilege
+    os.setpriority(
+        os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0))
+    )  # logs are not worth the warden's privilege
     Keeper(control).run()

@@ -53,7 +53,7 @@ def start_midwife(batch: int, settings: dict[str, Any], items: list[Any]) -> tup
 def deliver(settings: dict[str, Any], items: list[Any]) -> list[tuple[Any, ...]]:
     """In the midwife: apply, spawn, and say for each item (id, pid) or (id, 0, errno, step, about)."""
     try:
-        outputs = open_outputs(settings, items)
+        outputs = open_outputs(items)
         apply_settings(settings)
     except StepError as error:
         return [(item[0], 0, error.errno, error.step, error.about) for item in items]
@@ -63,10 +63,20 @@ def deliver(settings: dict[str, Any], items: list[Any]) -> list[tuple[Any, ...]]
     for item, output in zip(items, outputs, strict=True):
         daemon_id, path, argv, extra, _ = item
         out, err = output if output is not None else (null, null)
-        actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
+        actions = [
+            (os.POSIX_SPAWN_DUP2, null, 0),
+            (os.POSIX_SPAWN_DUP2, out, 1),
+            (os.POSIX_SPAWN_DUP2, err, 2),
+        ]
         try:
             pid = os.posix_spawn(
-                path, argv, {**base, **extra}, file_actions=actions, setsid=True, setsigmask=(), setsigdef=RESET_SIGNALS
+                path,
+                argv,
+                {**base, **extra},
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=RESET_SIGNALS,
             )
         except OSError as error:
             report.append((daemon_id, 0, error.errno or 0, "exec", path))
@@ -75,7 +85,7 @@ def deliver(settings: dict[str, Any], items: list[Any]) -> list[tuple[Any, ...]]
     return report
 
 
-def open_outputs(settings: dict[str, Any], items: list[Any]) -> list[tuple[int, int] | None]:
+def open_outputs(items: list[Any]) -> list[tuple[int, int] | None]:
     """Open where each item's output goes, while the rights to do so are still held; None is /dev/null.
 
     A log pipe is opened for reading and writing: the daemon then holds a reader of its own, so that writing never raises SIGPIPE,

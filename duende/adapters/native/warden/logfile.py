@@ -54,7 +54,9 @@ class LogFile:
                 self.drop(len(data), self.why or "the log cannot be opened")
                 return
             if self._lost_unmarked:
-                self._append(f"[duende: {self._lost_unmarked} bytes of output were lost: {self.why}]\n".encode())
+                self._append(
+                    f"[duende: {self._lost_unmarked} bytes of output were lost: {self.why}]\n".encode()
+                )
                 with self._count:
                     self._lost_unmarked = 0
             while data:
@@ -86,7 +88,9 @@ class LogFile:
             return False
         try:
             os.makedirs(os.path.dirname(self.path) or ".", mode=0o755, exist_ok=True)
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+            fd = os.open(
+                self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640
+            )
         except OSError as error:
             self.why = os.strerror(error.errno or 0)
             self._next_try = now + RETRY_EVERY

@@ -74,7 +74,11 @@ class Warden:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # ends with its owner, not with the owner's terminal
+        for ignored in (
+            signal.SIGINT,
+            signal.SIGTERM,
+            signal.SIGHUP,
+        ):  # ends with its owner, not with the owner's terminal
             signal.signal(ignored, signal.SIG_IGN)
         self.watch(waking, lambda: self._on_child(waking))
         set_child_subreaper()
@@ -130,7 +134,7 @@ class Warden:
         self._inbox = wire.Inbox()
         self.watch(fd, self._on_owner)
         missed, self._missed = self._missed, []
-        self.tell(("hello", os.getpid(), dict(self._pids), {pid: did for pid, did in self._running.items()}, missed))
+        self.tell(("hello", os.getpid(), dict(self._pids), dict(self._running), missed))
 
     def _accept(self) -> None:
         import socket  # only when a manager comes back, so that the first start does not wait for it
@@ -189,7 +193,9 @@ class Warden:
             self._helpers.fork(*message[1:])
         elif verb == "signal":
             _, request, wanted = message
-            self.tell(("signalled", request, [self._signal(daemon_id, number) for daemon_id, number in wanted]))
+            self.tell(
+                ("signalled", request, [self._signal(daemon_id, number) for daemon_id, number in wanted])
+            )
         elif verb == "stop":
             _, request, wanted = message
             now = time.monotonic()
@@ -240,7 +246,10 @@ class Warden:
                 continue
             self._midwives[report] = (pid, wire.Inbox())
             self._midwife_pids.add(pid)
-            self.watch(report, lambda fd=report, number=batch, waiting=head: self._on_report(fd, number, waiting))  # type: ignore[misc]
+            self.watch(report, self._reader_of(report, batch, head))
+
+    def _reader_of(self, fd: int, batch: int, waiting: list[Any]) -> Callable[[], None]:
+        return lambda: self._on_report(fd, batch, waiting)
 
     def _on_report(self, fd: int, batch: int, waiting: list[Any]) -> None:
         data = os.read(fd, READ_SIZE)
@@ -254,7 +263,9 @@ class Warden:
         os.close(fd)
         del self._midwives[fd]
         if waiting:  # it died without a word: killed for memory, most likely
-            self.tell(("spawned", batch, [(item[0], 0, 12, "fork", f"process {pid} died") for item in waiting]))
+            self.tell(
+                ("spawned", batch, [(item[0], 0, 12, "fork", f"process {pid} died") for item in waiting])
+            )
         self._start_midwives()
 
     def register(self, batch: int, report: list[tuple[Any, ...]]) -> None:
@@ -269,7 +280,9 @@ class Warden:
         for entry in report:
             if entry[1] in self._unexplained:
                 self._ended_leader(entry[1], self._unexplained.pop(entry[1]))
-            elif entry[1] and self._owner is None and not self._keep:  # its owner went while it was being born
+            elif (
+                entry[1] and self._owner is None and not self._keep
+            ):  # its owner went while it was being born
                 self._begin_stop(0, entry[0], ORPHAN_TIMEOUT, time.monotonic())
 
     # -- ends ----------------------------------------------------------------------------------------------------------------
@@ -296,7 +309,12 @@ class Warden:
             if result is None:
                 break
             pid = result.si_pid
-            how = (result.si_code == 1, result.si_status, result.si_code == 3, time.monotonic())  # CLD_EXITED, CLD_DUMPED
+            how = (
+                result.si_code == 1,
+                result.si_status,
+                result.si_code == 3,
+                time.monotonic(),
+            )  # CLD_EXITED, CLD_DUMPED
             if pid in self._running:
                 self._ended_leader(pid, how)
             elif pid in self._midwife_pids:
@@ -311,7 +329,9 @@ class Warden:
         exited, status, dumped, at = how
         daemon_id = self._running.pop(pid)
         self._ended.append(daemon_id)
-        self._exits.append((daemon_id, pid, status if exited else None, None if exited else status, dumped, at))
+        self._exits.append(
+            (daemon_id, pid, status if exited else None, None if exited else status, dumped, at)
+        )
         stop = self._stops.get(daemon_id)
         if stop is not None:
             stop.pid = 0

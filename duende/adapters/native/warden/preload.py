@@ -30,7 +30,9 @@ def main(fd: int) -> None:
     from duende.kernel import prctl
 
     prctl.set_name("duende-preload")
-    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # its daemons are not the warden
+    os.setpriority(
+        os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0))
+    )  # its daemons are not the warden
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # midwives leave no zombie; their children go to the warden
     gc.collect()
@@ -51,7 +53,7 @@ def _midwife(fd: int, batch: int, settings: dict[str, Any], items: list[Any]) ->
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         report: list[tuple[Any, ...]] = []
         try:
-            outputs = open_outputs(settings, items)
+            outputs = open_outputs(items)
             apply_settings(settings)
         except StepError as error:
             report = [(item[0], 0, error.errno, error.step, error.about) for item in items]

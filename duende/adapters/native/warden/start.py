@@ -10,7 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
+ROOT = os.path.dirname(
+    os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+)
 """The folder that holds the `duende` package; every helper imports the very same copy."""
 BOOST = 10
 """Niceness the warden gains over its starter, where that is allowed."""
@@ -36,7 +38,9 @@ def prefer() -> None:
         pass  # not root: then it is a process like any other
 
 
-def spawn_warden(owner: socket.socket, listener: socket.socket | None, *, keep: bool, python: str = sys.executable) -> int:
+def spawn_warden(
+    owner: socket.socket, listener: socket.socket | None, *, keep: bool, python: str = sys.executable
+) -> int:
     """Start a warden as a new process with *owner* as its socket; gives its pid.
 
     Raises:
@@ -49,11 +53,17 @@ def spawn_warden(owner: socket.socket, listener: socket.socket | None, *, keep: 
     if listener is not None:
         actions.append((os.POSIX_SPAWN_DUP2, listener.fileno(), 4))
     code = BOOT.format(listener=4 if listener is not None else None, keep=keep)
-    env = {key: value for key, value in os.environ.items() if key in ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")}
-    return os.posix_spawn(python, [python, "-I", "-S", "-c", code, ROOT], env, file_actions=actions, setsid=True)
+    env = {
+        key: value for key, value in os.environ.items() if key in ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
+    }
+    return os.posix_spawn(
+        python, [python, "-I", "-S", "-c", code, ROOT], env, file_actions=actions, setsid=True
+    )
 
 
-def fork_warden(owner: socket.socket, others: list[socket.socket], listener: socket.socket | None, *, keep: bool) -> int:
+def fork_warden(
+    owner: socket.socket, others: list[socket.socket], listener: socket.socket | None, *, keep: bool
+) -> int:
     """Fork a warden from this single-threaded process, before it has loaded much; gives its pid, *others* are closed in it."""
     gc.collect()
     gc.freeze()

@@ -26,7 +26,18 @@ LOOK_AGAIN = 0.02
 class Stop:
     """One stop under way."""
 
-    __slots__ = ("_request", "_steps", "_stragglers", "daemon_id", "deadline", "escalated", "killed_at", "pid", "started", "termed")
+    __slots__ = (
+        "_request",
+        "_steps",
+        "_stragglers",
+        "daemon_id",
+        "deadline",
+        "escalated",
+        "killed_at",
+        "pid",
+        "started",
+        "termed",
+    )
 
     def __init__(self, request: int, daemon_id: str, pid: int, timeout: float, now: float) -> None:
         self._request = request
@@ -108,7 +119,9 @@ class Stop:
     def _certificate(self, now: float, left: list[Stat], unclaimed: list[Stat]) -> tuple[Any, ...]:
         proven = not left and not unclaimed
         if left:
-            proof = f"KILL was sent {GRACE:g} s ago and the kernel has not removed " + ", ".join(str(s) for s in left[:5])
+            proof = f"KILL was sent {GRACE:g} s ago and the kernel has not removed " + ", ".join(
+                str(s) for s in left[:5]
+            )
         elif unclaimed:
             proof = "processes of unknown origin are left: " + ", ".join(str(s) for s in unclaimed[:5])
         else:

@@ -49,7 +49,12 @@ class Strays:
             key = (pid, stat.start_time)
             owner = self._owners.get(key)
             if not owner:
-                owner = leaders.get(stat.session) or leaders.get(stat.pgrp) or environment_value(pid, COOKIE) or ""
+                owner = (
+                    leaders.get(stat.session)
+                    or leaders.get(stat.pgrp)
+                    or environment_value(pid, COOKIE)
+                    or ""
+                )
                 if not owner and owner is not None and key not in self._owners and len(blamed) == 1:
                     owner = blamed[0]
             alive[key] = owner

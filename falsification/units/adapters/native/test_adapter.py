@@ -14,10 +14,17 @@ import pytest
 from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind, Ownership, Platform, SpawnRequest
 from duende.adapters.native import foreign
 from duende.adapters.native.adapter import NativeAdapter
-from duende.config.model import DaemonConfig, LogDestination, LoggingConfig, PlatformSection, RestartConfig, RestartPolicy
+from duende.config.model import (
+    DaemonConfig,
+    LogDestination,
+    LoggingConfig,
+    PlatformSection,
+    RestartConfig,
+    RestartPolicy,
+)
 from duende.errors import ConfigError, IdentityError, InstanceNotFoundError, PlatformIOError, SpawnError
 from duende.ids import DaemonId
-from duende.kernel.process import read_stat, send_signal
+from duende.kernel.process import boot_id, read_stat, send_signal
 from duende.signals import Signal
 from duende.states import Phase
 from falsification.units.adapters.native.conftest import MakeAdapter
@@ -31,7 +38,9 @@ CLASSES = Path(__file__).resolve().parents[4] / "fixtures" / "classes.py"
 
 def shell(text: str, **fields: Any) -> DaemonConfig:
     """A daemon that is a line of shell."""
-    return DaemonConfig(name="sh", binary_path="/bin/sh", args=("-c", text), restart=NEVER, **{"logging": SILENT, **fields})
+    return DaemonConfig(
+        name="sh", binary_path="/bin/sh", args=("-c", text), restart=NEVER, **{"logging": SILENT, **fields}
+    )
 
 
 def ask(config: DaemonConfig) -> SpawnRequest:
@@ -42,8 +51,13 @@ def ask(config: DaemonConfig) -> SpawnRequest:
 SLEEPER = shell("exec sleep 100")
 
 
-@pytest.mark.parametrize(("text", "code", "signal"), [("exit 0", 0, None), ("exit 7", 7, None), ("kill -9 $$", None, 9), ("kill -11 $$", None, 11)])
-def test_exits_are_told_exactly(make_adapter: MakeAdapter, text: str, code: int | None, signal: int | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "code", "signal"),
+    [("exit 0", 0, None), ("exit 7", 7, None), ("kill -9 $$", None, 9), ("kill -11 $$", None, 11)],
+)
+def test_exits_are_told_exactly(
+    make_adapter: MakeAdapter, text: str, code: int | None, signal: int | None
+) -> None:
     """The exit code or signal of a daemon is what it ended with."""
 
     async def body() -> None:
@@ -174,7 +188,12 @@ def test_output_is_captured_and_read_back(make_adapter: MakeAdapter) -> None:
         events: list[AdapterEvent] = []
         async with make_adapter() as adapter:
             adapter.subscribe(events.append)
-            request = ask(shell("echo one; echo two >&2; trap 'echo last; exit 0' TERM; while :; do sleep 0.01; done", logging=LoggingConfig()))
+            request = ask(
+                shell(
+                    "echo one; echo two >&2; trap 'echo last; exit 0' TERM; while :; do sleep 0.01; done",
+                    logging=LoggingConfig(),
+                )
+            )
             handle = await adapter.launch(request)
             adapter.watch_log(handle, "^one")
             await until(lambda: "two" in "".join(_read(handle)))
@@ -193,16 +212,28 @@ def _read(handle: DaemonHandle) -> list[str]:
 
 
 @pytest.mark.parametrize("preload", [True, False])
-def test_python_daemons_report_ready(make_adapter: MakeAdapter, preload: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_daemons_report_ready(
+    make_adapter: MakeAdapter, preload: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A Daemon class starts preloaded and by exec, reports READY, and ends gracefully."""
-    monkeypatch.setattr("duende.adapters.native.render.PYTHON_INHERITED", ("VIRTUAL_ENV", "PYTHONPATH", "COVERAGE_PROCESS_START"))
+    monkeypatch.setattr(
+        "duende.adapters.native.render.PYTHON_INHERITED",
+        ("VIRTUAL_ENV", "PYTHONPATH", "COVERAGE_PROCESS_START"),
+    )
 
     async def body() -> None:
         ready: asyncio.Future[AdapterEvent] = asyncio.get_running_loop().create_future()
         async with make_adapter() as adapter:
             await adapter.prepare(python=preload)
-            adapter.subscribe(lambda event: ready.set_result(event) if event.kind is EventKind.READY else None)
-            config = DaemonConfig(name="w", daemon=f"{CLASSES}:Waiter", restart=NEVER, platform=PlatformSection(native={"preload": preload}))
+            adapter.subscribe(
+                lambda event: ready.set_result(event) if event.kind is EventKind.READY else None
+            )
+            config = DaemonConfig(
+                name="w",
+                daemon=f"{CLASSES}:Waiter",
+                restart=NEVER,
+                platform=PlatformSection(native={"preload": preload}),
+            )
             handle = await adapter.launch(ask(config))
             assert (await ready).daemon_id == handle.daemon_id
             proof = await adapter.stop(handle, 10.0)
@@ -235,7 +266,9 @@ def test_unimportable_class_fails_with_its_exit_code(make_adapter: MakeAdapter) 
 
     async def body() -> None:
         async with make_adapter() as adapter:
-            handle = await adapter.launch(ask(DaemonConfig(name="w", daemon="no.such.module:C", restart=NEVER)))
+            handle = await adapter.launch(
+                ask(DaemonConfig(name="w", daemon="no.such.module:C", restart=NEVER))
+            )
             assert (await adapter.wait(handle)).code == 66
             await adapter.stop(handle, 5.0)
             assert any("no module" in line for line in await adapter.logs(handle, 50))
@@ -285,7 +318,7 @@ def test_strangers_are_never_signalled() -> None:
     """A handle whose start time, boot or number does not fit is refused by every verb."""
     stat = read_stat(os.getpid())
     assert stat is not None
-    good = foreign.boot_id()
+    good = boot_id()
 
     def handle(**fields: Any) -> DaemonHandle:
         base = {"pid": os.getpid(), "start_time": stat.start_time, "boot_id": good, **fields}
@@ -296,7 +329,11 @@ def test_strangers_are_never_signalled() -> None:
     assert foreign.verify(handle(start_time=0)) is Ownership.UNVERIFIABLE
     assert foreign.verify(handle(boot_id="another")) is Ownership.GONE
     assert foreign.verify(handle(pid=1)) is Ownership.GONE
-    for bad, error in ((handle(start_time=1), IdentityError), (handle(pid=1), IdentityError), (handle(boot_id="other"), InstanceNotFoundError)):
+    for bad, error in (
+        (handle(start_time=1), IdentityError),
+        (handle(pid=1), IdentityError),
+        (handle(boot_id="other"), InstanceNotFoundError),
+    ):
         with pytest.raises(error):
             foreign.send(bad, 0)
     assert foreign.status(handle(start_time=1)).phase is Phase.STOPPED
@@ -307,11 +344,22 @@ def test_foreign_daemons_are_stopped_with_proof() -> None:
     """A daemon that another process started is stopped through its pidfd, its kin found by session."""
 
     async def body() -> None:
-        pid = os.posix_spawn("/bin/sh", ["sh", "-c", "trap '' TERM; sleep 104 & wait"], {"DUENDE_DAEMON_ID": "foreign", "PATH": os.environ["PATH"]}, setsid=True)
+        pid = os.posix_spawn(
+            "/bin/sh",
+            ["sh", "-c", "trap '' TERM; sleep 104 & wait"],
+            {"DUENDE_DAEMON_ID": "foreign", "PATH": os.environ["PATH"]},
+            setsid=True,
+        )
         stat = read_stat(pid)
         assert stat is not None
         handle = DaemonHandle(
-            daemon_id="foreign", name="n", platform=Platform.NATIVE, instance="x", pid=pid, start_time=stat.start_time, boot_id=foreign.boot_id()
+            daemon_id="foreign",
+            name="n",
+            platform=Platform.NATIVE,
+            instance="x",
+            pid=pid,
+            start_time=stat.start_time,
+            boot_id=boot_id(),
         )
         await until(lambda: len(foreign.family(handle)) == 2)
         proof = await foreign.stop(handle, 0.2)
@@ -343,7 +391,13 @@ def test_adapter_by_exec_in_a_folder_of_its_own() -> None:
     async def body() -> str:
         async with NativeAdapter() as adapter:
             assert (await adapter.probe()).version
-            handle = await adapter.launch(ask(DaemonConfig(name="t", binary_path=sys.executable, args=("-I", "-S", "-c", "pass"), restart=NEVER)))
+            handle = await adapter.launch(
+                ask(
+                    DaemonConfig(
+                        name="t", binary_path=sys.executable, args=("-I", "-S", "-c", "pass"), restart=NEVER
+                    )
+                )
+            )
             assert (await adapter.wait(handle)).code == 0
             return adapter.runtime_dir
 

@@ -14,14 +14,23 @@ from duende.adapters.native.warden.logfile import LogFile
 from duende.errors import SpawnError
 
 
-@given(st.lists(st.binary(min_size=1, max_size=400).map(lambda raw: raw.replace(b"\n", b"x") + b"\n"), max_size=40), st.integers(64, 600))
-def test_nothing_is_lost_or_reordered_by_rotation(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], limit: int) -> None:
+@given(
+    st.lists(
+        st.binary(min_size=1, max_size=400).map(lambda raw: raw.replace(b"\n", b"x") + b"\n"), max_size=40
+    ),
+    st.integers(64, 600),
+)
+def test_nothing_is_lost_or_reordered_by_rotation(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], limit: int
+) -> None:
     """All files together hold every byte in order, and none is larger than allowed."""
     path = tmp_path_factory.mktemp("rotate") / "x.log"
     log = LogFile(str(path), limit, 500)
     for line in lines:
         log.write(line)
-    files = [file for number in range(500, 0, -1) if (file := Path(f"{path}.{number}")).exists()] + ([path] if path.exists() else [])
+    files = [file for number in range(500, 0, -1) if (file := Path(f"{path}.{number}")).exists()] + (
+        [path] if path.exists() else []
+    )
     assert b"".join(file.read_bytes() for file in files) == b"".join(lines)
     assert all(file.stat().st_size <= limit for file in files)
     assert log.lost_total == 0

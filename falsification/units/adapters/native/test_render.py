@@ -34,18 +34,22 @@ def renderer() -> Renderer:
 
 def rendered(**fields: Any) -> Launch:
     """One configuration, rendered."""
-    return renderer().render(SpawnRequest(daemon_id="0123456789abcdef", config=DaemonConfig(name="n", **fields), env={"EXTRA": "1"}))
+    return renderer().render(
+        SpawnRequest(
+            daemon_id="0123456789abcdef", config=DaemonConfig(name="n", **fields), env={"EXTRA": "1"}
+        )
+    )
 
 
 def test_program_is_rendered_whole() -> None:
     """Arguments, environment, output and folder are all there, and the host's secrets are not."""
-    found = rendered(binary_path="/bin/sleep", args=("a b", "$x %y"), env={"K": "v"}, working_dir="/tmp")  # noqa: S108
+    found = rendered(binary_path="/bin/sleep", args=("a b", "$x %y"), env={"K": "v"}, working_dir="/tmp")
     daemon_id, path, argv, env, output = found.item
     assert (daemon_id, path, argv) == ("0123456789abcdef", "/bin/sleep", ["/bin/sleep", "a b", "$x %y"])
     assert env["DUENDE_DAEMON_ID"] == daemon_id
     assert env["EXTRA"] == "1"
     assert found.settings["env"]["K"] == "v"
-    assert found.settings["env"]["PWD"] == found.settings["cwd"] == "/tmp"  # noqa: S108
+    assert found.settings["env"]["PWD"] == found.settings["cwd"] == "/tmp"
     assert "SECRET" not in {**found.settings["env"], **env}
     assert output == "/r/0123456789abcdef.log"
     assert found.log == ("open", daemon_id, output, "/s/logs/n.log", 10 * 1024 * 1024, 5)
@@ -57,7 +61,11 @@ def test_names_are_looked_up_in_path() -> None:
     assert rendered(binary_path="sleep").item[1] in ("/usr/bin/sleep", "/bin/sleep")
     made = renderer()
     for _ in range(2):
-        assert made.render(SpawnRequest(daemon_id="i", config=DaemonConfig(name="n", binary_path="sleep"))).item[1].endswith("sleep")
+        assert (
+            made.render(SpawnRequest(daemon_id="i", config=DaemonConfig(name="n", binary_path="sleep")))
+            .item[1]
+            .endswith("sleep")
+        )
     with pytest.raises(SpawnError, match="no such program in PATH"):
         rendered(binary_path="no-such-program-here")
 
@@ -82,7 +90,11 @@ def test_python_daemon_goes_to_the_preloaded_interpreter() -> None:
     assert "m:C" in executed.item[2]
     assert executed.item[3]["VIRTUAL_ENV"] == "/venv"
     made = renderer().render(
-        SpawnRequest(daemon_id="i", config=DaemonConfig(name="n", daemon="m:C", platform=PlatformSection(native={"preload": False})), import_path="/code")
+        SpawnRequest(
+            daemon_id="i",
+            config=DaemonConfig(name="n", daemon="m:C", platform=PlatformSection(native={"preload": False})),
+            import_path="/code",
+        )
     )
     assert made.item[3]["PYTHONPATH"] == "/code"
 
@@ -91,14 +103,21 @@ def test_settings_are_shared_by_instances() -> None:
     """Instances of one template give one settings value, so a thousand are one group."""
     made = renderer()
     base = DaemonConfig(name="a", binary_path="/bin/true")
-    one, two = (made.render(SpawnRequest(daemon_id=name, config=msgspec.structs.replace(base, name=name))) for name in ("a", "b"))
+    one, two = (
+        made.render(SpawnRequest(daemon_id=name, config=msgspec.structs.replace(base, name=name)))
+        for name in ("a", "b")
+    )
     assert one.settings is two.settings
 
 
 def test_users_and_groups_are_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names become ids with the user's own home; unknown ones are clear errors."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    found = rendered(binary_path="/bin/true", user="nobody", security=SecurityConfig(umask=0o27, no_new_privileges=True, supplementary_groups=("0",)))
+    found = rendered(
+        binary_path="/bin/true",
+        user="nobody",
+        security=SecurityConfig(umask=0o27, no_new_privileges=True, supplementary_groups=("0",)),
+    )
     assert found.settings["uid"] == 65534
     assert 0 in found.settings["groups"]
     assert found.settings["umask"] == 0o27
@@ -107,7 +126,7 @@ def test_users_and_groups_are_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rendered(binary_path="/bin/true", group="0").settings["gid"] == 0
     assert rendered(binary_path="/bin/true", user="65534").settings["uid"] == 65534
     for fields in ({"user": "no-such-user"}, {"group": "no-such-group"}, {"user": "4000000"}):
-        with pytest.raises(SpawnError, match="no (user|group)"):
+        with pytest.raises(SpawnError, match=r"no (user|group)"):
             rendered(binary_path="/bin/true", **fields)
 
 
@@ -125,13 +144,23 @@ def test_env_file_is_read_at_every_start(tmp_path: Path) -> None:
 
 def test_limits_and_outputs() -> None:
     """Limits become rlimits; output can be inherited or thrown away."""
-    resources = ResourceConfig(open_files_max=7, core_bytes=0, stack_bytes=1 << 20, address_space_bytes=1 << 30, lock_memory=True, nice=5)
-    names = dict((name, soft) for name, soft, _ in limits_of(DaemonConfig(name="n", resources=resources)))
+    resources = ResourceConfig(
+        open_files_max=7,
+        core_bytes=0,
+        stack_bytes=1 << 20,
+        address_space_bytes=1 << 30,
+        lock_memory=True,
+        nice=5,
+    )
+    names = {name: soft for name, soft, _ in limits_of(DaemonConfig(name="n", resources=resources))}
     assert names == {
         "RLIMIT_NOFILE": 7, "RLIMIT_DATA": 512 << 20, "RLIMIT_CORE": 0, "RLIMIT_STACK": 1 << 20, "RLIMIT_AS": 1 << 30, "RLIMIT_MEMLOCK": -1,
     }  # fmt: skip
     assert rendered(binary_path="/bin/true", resources=resources).settings["nice"] == 5
-    assert rendered(binary_path="/bin/true", logging=LoggingConfig(destination=LogDestination.INHERIT)).item[4] == "inherit"
+    assert (
+        rendered(binary_path="/bin/true", logging=LoggingConfig(destination=LogDestination.INHERIT)).item[4]
+        == "inherit"
+    )
     silent = rendered(binary_path="/bin/true", logging=LoggingConfig(destination=LogDestination.NULL))
     assert (silent.item[4], silent.log) == ("", None)
     assert readiness_of(DaemonConfig(name="n", binary_path="x")) is ReadinessKind.NONE
@@ -159,6 +188,15 @@ def test_certificates_are_read() -> None:
     """A certificate keeps every field of the warden's answer."""
     seen = parse.process_exit(("i", 5, None, 15, True, 1.5, False))
     assert (seen.signal, seen.core_dumped, seen.at) == (15, True, 1.5)
-    found = parse.certificate("n", ("stopped", 1, "i", [(0.0, "TERM to 5")], True, False, "why", ["6 x"], ["7 y (D)"], 2.0), seen)
+    found = parse.certificate(
+        "n", ("stopped", 1, "i", [(0.0, "TERM to 5")], True, False, "why", ["6 x"], ["7 y (D)"], 2.0), seen
+    )
     assert found.steps[0].what == "TERM to 5"
-    assert (found.escalated, found.proven, found.stragglers, found.blocked_by, found.exit, found.duration) == (True, False, ("6 x",), ("7 y (D)",), seen, 2.0)
+    assert (
+        found.escalated,
+        found.proven,
+        found.stragglers,
+        found.blocked_by,
+        found.exit,
+        found.duration,
+    ) == (True, False, ("6 x",), ("7 y (D)",), seen, 2.0)

@@ -1,0 +1,46 @@
+"""What the adapter remembers: a record for each daemon, a batch for each start under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from duende.adapters.contract import DaemonHandle, SpawnRequest
+from duende.adapters.native.foreign import Watch
+from duende.states import ProcessExit
+
+SPAWN_TIMEOUT = 30.0
+"""Seconds for the warden to answer a start: a cold interpreter under load takes a few of them at most."""
+SIGNAL_TIMEOUT = 5.0
+STOP_MARGIN = 10.0
+"""Seconds beyond the daemon's own deadline for KILL, the kernel and the last log lines."""
+
+
+class Record:
+    """What the adapter knows of one daemon it started or adopted."""
+
+    __slots__ = ("exit", "handle", "leftovers", "log_path", "stop", "waiters", "watch")
+
+    def __init__(self, handle: DaemonHandle, log_path: str | None) -> None:
+        self.handle = handle
+        self.log_path = log_path
+        self.exit: ProcessExit | None = None
+        self.leftovers = False
+        self.waiters: list[asyncio.Future[ProcessExit]] = []
+        self.stop: asyncio.Future[tuple[Any, ...]] | None = None
+        self.watch: Watch | None = None
+
+
+class Batch:
+    """A batch of starts under way."""
+
+    __slots__ = ("by_id", "done", "logs", "number", "requests", "results")
+
+    def __init__(self, number: int, requests: Sequence[SpawnRequest]) -> None:
+        self.number = number
+        self.requests = requests
+        self.by_id = {request.daemon_id: request for request in requests}
+        self.results: dict[str, DaemonHandle | Exception] = {}
+        self.logs: dict[str, str | None] = {}
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

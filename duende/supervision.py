@@ -1,0 +1,47 @@
+"""The words around supervising one daemon: wishes, events, and who starts it."""
+
+from __future__ import annotations
+
+import enum
+import os
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from duende.states import DaemonStatus
+
+if TYPE_CHECKING:
+    from duende.supervisor import Supervisor
+
+
+class Wish(enum.Enum):
+    """What the operator wants."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class SupervisorEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something happened to the daemon."""
+
+    name: str
+    kind: str
+    """starting, running, paused, resumed, stopping, stopped, exited, failed, restarting, gave-up, health, log-lost, status, alert."""
+    detail: str = ""
+    status: DaemonStatus
+    pid: int = 0
+    at: float = 0.0
+    """Unix seconds."""
+
+
+class Launcher(Protocol):
+    """Starts daemons; answers by `Supervisor.launched`."""
+
+    def request_launch(self, supervisor: Supervisor) -> None:
+        """Start it soon, together with others that ask in this turn of the loop."""
+        ...
+
+
+def spread() -> float:
+    """A random number in [0, 1) for the jitter of restarts."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32
