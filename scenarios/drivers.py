@@ -10,25 +10,37 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from duende.clock import SYSTEM_CLOCK, Clock
 from duende.config.load import decode_json
+from duende.config.model import DaemonConfig
 from duende.errors import DuendeError
 from duende.manager import DaemonManager
 from duende.manager.protocol import certificate, event
 from duende.signals import Signal
 from scenarios.lease import Reaper
-from scenarios.look import Watched, until
+from scenarios.look import Watched
 from scenarios.tables import to_toml
 
 Table = dict[str, Any]
 """A `[[daemon]]` table as in TOML."""
 Listener = Callable[[dict[str, Any]], None]
 CONNECT_WITHIN = 20.0
+TRY_EVERY = 0.01
 LINE_LIMIT = 16 * 1024 * 1024
+
+
+def decode(table: Table) -> DaemonConfig:
+    """The configuration that a table says.
+
+    Raises:
+        ConfigError: it is wrong.
+    """
+    return decode_json(json.dumps(table))
 
 
 class RefusedError(Exception):
@@ -80,7 +92,7 @@ class InProcess:
     async def _ask(self, op: str, fields: dict[str, Any]) -> Any:
         manager, name = self.manager, str(fields.get("name", ""))
         if op == "register":
-            return manager.register(decode_json(json.dumps(fields["table"]))).to_wire()
+            return manager.register(decode(fields["table"])).to_wire()
         if op == "list":
             return [view.to_wire() for view in manager.list()]
         if op == "status":
@@ -203,11 +215,16 @@ class OwnProcess:
         process = self.process
         if process is None:
             raise ConnectionError("the manager was not started")
-        if not await until(lambda: self.socket.exists() or process.returncode is not None, CONNECT_WITHIN):
+        deadline = time.monotonic() + CONNECT_WITHIN
+        while process.returncode is None and time.monotonic() < deadline:
+            try:
+                self._connection = await Connection.open(self.socket)
+                return
+            except (FileNotFoundError, ConnectionRefusedError):
+                await asyncio.sleep(TRY_EVERY)  # not there yet, or left behind by a manager that was killed
+        if process.returncode is None:
             raise ConnectionError("no control socket")
-        if process.returncode is not None:
-            raise ConnectionError(f"the manager ended with {process.returncode}: {self.log()[-500:]}")
-        self._connection = await Connection.open(self.socket)
+        raise ConnectionError(f"the manager ended with {process.returncode}: {self.log()[-500:]}")
 
     async def _listen(self, events: Connection, listener: Listener) -> None:
         with contextlib.suppress(ConnectionError):

@@ -63,6 +63,24 @@ class History:
         """A reading of the same monotonic clock as a time of this history."""
         return monotonic - self._zero
 
+    @property
+    def zero(self) -> float:
+        """The reading of the clock at which the history began."""
+        return self._zero
+
+    def absorb(self, operations: Iterable[Operation], zero: float) -> None:
+        """Append a history that another process kept by the same monotonic clock, begun at *zero*."""
+        base, shift = len(self.operations), zero - self._zero
+        for operation in operations:
+            self.operations.append(
+                msgspec.structs.replace(
+                    operation,
+                    index=operation.index + base,
+                    time=operation.time + shift,
+                    of=None if operation.of is None else operation.of + base,
+                )
+            )
+
     def invoke(self, process: str, f: str, value: Any = None) -> Operation:
         """Something begins.
 

@@ -12,7 +12,7 @@ from typing import Any
 from duende.clock import SYSTEM_CLOCK, Clock
 from scenarios import look
 from scenarios.drivers import Driver, InProcess, OwnProcess, RefusedError, Table
-from scenarios.history import History
+from scenarios.history import History, observed
 from scenarios.lease import Reaper
 from scenarios.nemesis import Nemesis
 from scenarios.schedule import rng
@@ -174,6 +174,16 @@ class Lab:
         except FileNotFoundError:
             return []
         return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+
+    async def until_reported(self, name: str, lines: int, within: float = 20.0) -> bool:
+        """Wait until a report has that many lines; whether it has in time."""
+        return await look.until(lambda: len(self.reported(name)) >= lines, within)
+
+    async def until_event(self, name: str, kind: str, within: float = 20.0) -> bool:
+        """Wait for an event of the manager; whether it came in time."""
+        return await look.until(
+            lambda: observed(self.history.operations, "event", name=name, kind=kind), within
+        )
 
     async def close(self) -> None:
         """Close the manager, if there is one."""

@@ -155,7 +155,7 @@ async def until(condition: Callable[[], object], within: float, step: float = 0.
 
 
 def target(pid: int, descriptor: int) -> str:
-    """What a descriptor of a process is, as /proc/<pid>/fd tells it: `pipe:[123]`, a path; empty when it is not open."""
+    """What a descriptor of a process is (/proc/<pid>/fd): `pipe:[123]`, a path; empty when not open."""
     try:
         return os.readlink(f"/proc/{pid}/fd/{descriptor}")
     except OSError:

@@ -6,6 +6,12 @@ import os
 import socket
 import time
 
+MATTERS = ("READY=", "RELOADING=", "STOPPING=")
+"""What the supervisor waits for. A socket queues ten datagrams (net.unix.max_dgram_qlen), so of many daemons that get
+ready at once most would be dropped if nobody waited for room."""
+PATIENCE = 5.0
+"""Seconds to wait for room in the queue; a supervisor that lives makes it within milliseconds."""
+
 
 class Notifier:
     """Sends assignments to $NOTIFY_SOCKET; without one it does nothing. Takes the variable out of the environment, so children are strangers."""
@@ -26,10 +32,10 @@ class Notifier:
         try:
             if self._sock is None:
                 self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-                self._sock.setblocking(False)
+            self._sock.settimeout(PATIENCE if assignment.startswith(MATTERS) else 0)
             self._sock.sendto(assignment.encode(), self._address)
         except OSError:
-            pass  # nobody listens (any more), or its queue is full: a daemon never waits for its supervisor
+            pass  # nobody listens (any more), or its queue stays full: a daemon does not wait for its supervisor
 
     def reloading(self) -> None:
         """RELOADING=1 with the time it began, as sd_notify(3) asks for."""

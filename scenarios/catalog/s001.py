@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from fixtures.daemons import command
-from scenarios import look
 from scenarios.checks import latency, resources, states, stops
 from scenarios.lab import Lab
 from scenarios.scenario import Scenario, Workload
@@ -29,7 +28,7 @@ class DoubleForks(Workload):
         for name in DAEMONS:
             await lab.register(daemon(name, command("doubleforker", lab.report(name), ORPHANS, LIFE)))
             await lab.start(name)
-            await look.until(lambda name=name: len(lab.reported(name)) == ORPHANS, 10.0)  # type: ignore[misc]
+            await lab.until_reported(name, ORPHANS)
             watching += [asyncio.create_task(orphan(lab, line["orphan"])) for line in lab.reported(name)]
         await asyncio.gather(*watching)
         await lab.views()

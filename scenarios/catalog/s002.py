@@ -10,7 +10,7 @@ from scenarios.checks import faults, latency, restarts, states
 from scenarios.lab import Lab
 from scenarios.scenario import Scenario, Workload
 from scenarios.tables import always, daemon
-from scenarios.workloads.clients import mixed
+from scenarios.workloads.clients import Deed, mixed
 
 DAEMONS = ("flap-a", "flap-b", "flap-c")
 CLIENTS = 4
@@ -18,11 +18,13 @@ DEEDS = 60
 LIFE = 0.03
 """Seconds between two crashes: signals arrive in every stage of an exit."""
 EXPECTED = ("SignalError", "InstanceNotFoundError", "AlreadyRunningError", "StateError")
-"""What a client may be told: it came too late, somebody else was first, or the daemon ended before it was ready."""
+"""What a client may be told: it came too late, somebody else was first, or the daemon ended before it was
+ready.
+"""
 
 
 class CrashLoops(Workload):
-    """Daemons that crash all the time, and clients that send signals, restart, stop and start them meanwhile."""
+    """Daemons that crash all the time, and clients that signal, restart and start them meanwhile."""
 
     async def run(self, lab: Lab) -> None:
         """All clients side by side."""
@@ -30,12 +32,12 @@ class CrashLoops(Workload):
         for name in DAEMONS:
             await lab.register(daemon(name, command("flapping", 1, LIFE), restart=always()))
             await lab.start(name)
-        deeds = [
+        deeds: list[Deed] = [
             *(partial(self._signal, lab, number) for number in ("USR1", "TERM", "HUP", "KILL")),
             lambda name, client: lab.restart(name, by=client),
             lambda name, client: lab.start(name, by=client),
             lambda name, client: lab.status(name, by=client),
-            lambda name, client: lab.views(by=client),
+            lambda _, client: lab.views(by=client),
         ]
         await asyncio.gather(
             *(mixed(lab, f"client-{n}", DAEMONS, deeds, DEEDS, LIFE) for n in range(CLIENTS))

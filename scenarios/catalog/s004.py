@@ -24,7 +24,7 @@ def running(lab: Lab) -> set[int]:
 
 
 class ClosedStdout(Workload):
-    """Daemons with captured output that close it and reuse its descriptor numbers; the manager is a process."""
+    """Daemons with captured output that close it and reuse its descriptor number."""
 
     async def run(self, lab: Lab) -> None:
         """Watch what the manager and its helpers use while nothing happens."""

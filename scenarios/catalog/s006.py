@@ -27,13 +27,10 @@ class LastWords(Workload):
             await lab.start("words")
             await lab.stop("words")
             lines = path.read_text().splitlines() if path.exists() else []
-            # The words of an earlier life at the end of the log would be no proof: all lives must have theirs.
-            line = (
-                lines[-1]
-                if lines and lines.count(WORDS) == number + 1
-                else f"{lines.count(WORDS)} last words"
-            )
-            lab.observe("last-line", line=line, number=number)
+            count = lines.count(WORDS)
+            # The words of an earlier life would be no proof: every life must have left its own.
+            told = lines[-1] if lines and count == number + 1 else f"{count} last words"
+            lab.observe("last-line", line=told, number=number)
 
 
 SCENARIO = Scenario(

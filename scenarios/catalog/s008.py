@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fixtures.daemons import command
-from scenarios import look
 from scenarios.checks import restarts, states
-from scenarios.history import observed
 from scenarios.lab import Lab
 from scenarios.scenario import Scenario, Workload
 from scenarios.tables import daemon
 
 LIMIT = 7
+LATER = 0.5
+"""Seconds after giving up in which nothing may start."""
 
 
 class CrashLoop(Workload):
@@ -22,11 +24,8 @@ class CrashLoop(Workload):
         policy = {"policy": "on-failure", "initial_delay": 0.02, "max_delay": 0.1, "max_retries": LIMIT}
         await lab.register(daemon("doomed", command("flapping", 1), restart=policy))
         await lab.start("doomed")
-        found = await look.until(
-            lambda: observed(lab.history.operations, "event", name="doomed", kind="gave-up"), 20.0
-        )
-        lab.observe("waited", gave_up=found)
-        await look.until(lambda: False, 0.5)
+        lab.observe("waited", gave_up=await lab.until_event("doomed", "gave-up"))
+        await asyncio.sleep(LATER)
         await lab.status("doomed")
 
 

@@ -7,9 +7,7 @@ import json
 import sys
 
 from fixtures.daemons import command
-from scenarios import look
 from scenarios.checks import answers, states
-from scenarios.history import observed
 from scenarios.lab import Lab
 from scenarios.scenario import Scenario, Workload
 from scenarios.tables import daemon
@@ -18,7 +16,7 @@ TIMES = 3
 
 
 class StatusWhileStarting(Workload):
-    """One daemon that never gets ready, one that runs and one that is not started; a person asks the command."""
+    """A daemon that never gets ready, one that runs, one that is not started; a person asks."""
 
     async def run(self, lab: Lab) -> None:
         """Ask about each, a few times."""
@@ -29,9 +27,7 @@ class StatusWhileStarting(Workload):
             daemon("idle", command("obedient"), autostart=False),
         ]
         await lab.process(tables)
-        await look.until(
-            lambda: observed(lab.history.operations, "event", name="running", kind="running"), 10.0
-        )
+        await lab.until_event("running", "running")
         for _ in range(TIMES):
             for name in ("starting", "running", "idle"):
                 await self._ask(lab, name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fixtures.daemons import command
-from scenarios import look
 from scenarios.checks import answers, stops
 from scenarios.lab import Lab
 from scenarios.scenario import Scenario, Workload
@@ -24,7 +23,7 @@ class StubbornChild(Workload):
         await lab.register(daemon("leader", line, shutdown_timeout=PATIENCE))
         for number in range(TIMES):
             await lab.start("leader")
-            await look.until(lambda wanted=number + 1: len(lab.reported("leader")) == wanted, 10.0)  # type: ignore[misc]
+            await lab.until_reported("leader", number + 1)
             lab.observe("tree", name="leader", **lab.reported("leader")[-1])
             await lab.stop("leader")
             await lab.survivors()

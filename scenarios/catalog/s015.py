@@ -16,7 +16,7 @@ EVERY = 0.01
 
 
 class MissingExecutable(Workload):
-    """Programs that do not exist, retried for ever, and a healthy daemon whose status is asked all the time."""
+    """Programs that do not exist, retried for ever; the status of a healthy daemon is asked meanwhile."""
 
     async def run(self, lab: Lab) -> None:
         """Let them fail for some seconds and measure the answers."""

@@ -15,7 +15,7 @@ from scenarios.tables import always, daemon
 DAEMONS = tuple(f"flap-{number}" for number in range(8))
 FLAPS = 10_000
 WARM = 5_000
-"""Flaps until the caches of the manager are full: the events it keeps are bounded, and three come with each flap."""
+"""Flaps until the manager's caches are full: the events it keeps are bounded, several come with each flap."""
 SAMPLES = 10
 DESCRIPTORS = 16
 """A daemon that is just starting has a few of its own in the manager: two samples differ by that."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from fixtures.daemons import command
-from scenarios import look
 from scenarios.checks import faults, restarts, states
 from scenarios.faults.processes import kill
 from scenarios.lab import Lab
@@ -24,22 +24,17 @@ class HeldPipe(Workload):
         """Kill it and measure until the manager says that it has ended."""
         await lab.manager()
         line = command("forker", lab.report(NAME))
-        table = daemon(
-            NAME,
-            line,
-            restart=always(initial_delay=0.1),
-            logging={"destination": "file"},
-            shutdown_timeout=0.5,
-        )
-        await lab.register(table)
+        log = {"destination": "file"}
+        retry = always(initial_delay=0.1)
+        await lab.register(daemon(NAME, line, restart=retry, logging=log, shutdown_timeout=0.5))
         await lab.start(NAME)
         for number in range(TIMES):
-            await look.until(lambda wanted=number + 1: len(lab.reported(NAME)) >= wanted, 20.0)  # type: ignore[misc]
-            await asyncio.sleep(0.1)
-            pid = lab.reported(NAME)[-1]["leader"]
-            if await lab.nemesis.strike(kill(lambda pid=pid: [pid])):  # type: ignore[misc]
-                lab.observe("death", name=NAME, pid=pid, died_at=lab.history.now())
-        await look.until(lambda: len(lab.reported(NAME)) > TIMES, 20.0)
+            if await lab.until_reported(NAME, number + 1):
+                await asyncio.sleep(0.1)
+                pid = int(lab.reported(NAME)[-1]["leader"])
+                if await lab.nemesis.strike(kill(partial(list, [pid]))):
+                    lab.observe("death", name=NAME, pid=pid, died_at=lab.history.now())
+        await lab.until_reported(NAME, TIMES + 1)
 
     async def recover(self, lab: Lab) -> str:
         """It runs again."""

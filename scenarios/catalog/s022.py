@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from fixtures.daemons import command
 from scenarios import look
@@ -49,7 +50,7 @@ class Overlap(Workload):
             generations.append(Generation(lab, NAME, [line["leader"], line["child"]], began))
 
     @staticmethod
-    def leaders(lab: Lab) -> list[dict[str, float]]:
+    def leaders(lab: Lab) -> list[dict[str, Any]]:
         """What the leaders reported."""
         return [line for line in lab.reported(NAME) if "leader" in line]
 

@@ -17,7 +17,9 @@ class InterruptedStarting(Workload):
     """Daemons that stay in Starting; the manager is told to end at random moments of its first second."""
 
     async def run(self, lab: Lab) -> None:
-        """Several lives; half of them with everything started, half at any moment, perhaps before anything is."""
+        """Several lives; half of them with everything started, half at any moment, perhaps before anything
+        is.
+        """
         source = lab.rng("moment")
         patient = {"kind": "notify", "timeout": 60.0}
         tables = [

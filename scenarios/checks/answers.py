@@ -43,7 +43,7 @@ def refused(f: str, name: str) -> Checker:
 
 
 def interrupted(total: int | None = None) -> Checker:
-    """The manager ends with 0 each time; at least once with some of its daemons started, and with *total* not all."""
+    """The manager ends well each time; at least once with some daemons started, and with *total* not all."""
 
     def interrupted_check(history: Sequence[Operation]) -> Result:
         lives = [(begun, end) for begun, end in pairs(history) if begun.f == "terminate"]
@@ -59,7 +59,7 @@ def interrupted(total: int | None = None) -> Checker:
 
 
 def command_tells(**codes: tuple[str, int]) -> Checker:
-    """The command answers JSON with that status and that exit code for each daemon; codes differ between states."""
+    """The command answers JSON with that status, and with that exit code, for each daemon."""
 
     def command_tells_check(history: Sequence[Operation]) -> Result:
         for name, (status, code) in codes.items():

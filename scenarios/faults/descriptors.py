@@ -7,6 +7,7 @@ import resource
 
 from scenarios.faults.base import Fault, NoEffectError, Targets, choose
 from scenarios.lease import Reaper
+from scenarios.look import target
 
 
 class Emfile(Fault):
@@ -25,7 +26,9 @@ class Emfile(Fault):
         """Lower it; proven by reading it back at or below the number of open descriptors."""
         pid = choose(self._targets, pick)
         limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        opened = [int(name) for name in os.listdir(f"/proc/{pid}/fd")]
+        listed = os.listdir(f"/proc/{pid}/fd")
+        # Looked at once more: of this very process, the list has the descriptor that listed it.
+        opened = [int(name) for name in listed if target(pid, int(name))]
         # New descriptors get the lowest free number, which must not be below the limit: count the holes as
         # free.
         lowest = next(number for number in range(len(opened) + 1) if number not in opened)

@@ -12,11 +12,11 @@ from scenarios.look import command_line, until
 END_WITHIN = 25.0
 """Seconds for the manager to end after TERM."""
 SURVIVE_WITHIN = 1.0
-"""Seconds for the last daemon to be gone after the manager: it proves that before it ends, so none are needed."""
+"""Seconds for the last daemon to be gone after the manager, which proves that before it ends."""
 
 
 async def interrupted(lab: Lab, tables: list[Table], *, present: int, delay: float) -> None:
-    """Start a manager, send TERM when *present* daemons live and *delay* seconds have passed, note what came of it."""
+    """Start a manager, send TERM once *present* daemons live and *delay* seconds are over; note what came."""
     driver = await lab.process(tables, connect=False)
     began = time.monotonic()
     await until(lambda: _count(lab) >= present and time.monotonic() - began >= delay, 30.0, step=0.002)
@@ -27,7 +27,7 @@ async def interrupted(lab: Lab, tables: list[Table], *, present: int, delay: flo
     if code is None:
         lab.history.info(begun, facts)
     elif code in (0, -signal.SIGTERM):
-        # TERM may come before Python has installed a handler: then the kernel ends it, and survivors would tell.
+        # TERM may come before Python has a handler: then the kernel ends it, and survivors would tell.
         lab.history.ok(begun, facts)
     else:
         lab.history.fail(begun, {**facts, "error": f"exit code {code}", "message": driver.log()[-500:]})

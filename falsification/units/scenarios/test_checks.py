@@ -10,6 +10,7 @@ import pytest
 from scenarios.checks import (
     Checker,
     Verdict,
+    answers,
     check,
     faults,
     identity,
@@ -88,6 +89,13 @@ REFUSED: list[Entry] = [
     ("c", Kind.INVOKE, "stop", {"name": "d"}, 0.0),
     ("c", Kind.FAIL, "stop", {"name": "d", "error": "KeyError"}, 0.1),
 ]
+
+
+def fail_stop(message: str) -> Entry:
+    """A stop that is refused with a reason."""
+    return ("c", Kind.FAIL, "stop", {"name": "d", "error": "StateError", "message": message}, 0.1)
+
+
 STARTS = [event("starting", "Starting", n / 10) for n in range(3)]
 TREE = seen("tree", name="d", child=77)
 
@@ -153,6 +161,15 @@ GOOD: dict[str, tuple[Checker, Sequence[Entry]]] = {
     "generations": (identity.one_generation_at_a_time("d"), [generation(1, 0, 1), generation(2, 1.5, None)]),
     "stranger": (identity.stranger_untouched(), [RECYCLED, stranger()]),
     "lives on": (identity.lives_on("d", 2), [seen("alive", name="d", pid=5, alive=True, after=2.1)]),
+    "succeeds": (answers.succeeds("start", "d"), op("start", {"name": "d"})),
+    "refused": (answers.refused("stop", "d"), [*REFUSED[:1], fail_stop("it is busy")]),
+    "interrupted": (answers.interrupted(20), op("terminate", {"present": 5, "total": 20})),
+    "command": (
+        answers.command_tells(d=("Starting", 5)),
+        [seen("command", name="d", status="Starting", code=5)],
+    ),
+    "never ended": (restarts.never_ended("d", before="stop"), [event("running", "Running"), *stop()]),
+    "keeps restarting": (restarts.keeps_restarting("d", 9), [seen("flaps", name="d", restarts=9)]),
 }
 
 BAD: dict[str, tuple[Checker, Sequence[Entry]]] = {
@@ -227,6 +244,25 @@ BAD: dict[str, tuple[Checker, Sequence[Entry]]] = {
     "stranger signalled": (identity.stranger_untouched(), [RECYCLED, stranger(signals=["SIGTERM"])]),
     "stranger killed": (identity.stranger_untouched(), [RECYCLED, stranger(alive=False)]),
     "stranger adopted": (identity.stranger_untouched(), [RECYCLED, stranger(adopted=True)]),
+    "start failed": (answers.succeeds("stop", "d"), REFUSED),
+    "not refused": (answers.refused("stop", "d"), stop()),
+    "refused without a word": (answers.refused("stop", "d"), REFUSED),
+    "manager did not end": (
+        answers.interrupted(20),
+        [
+            ("o", Kind.INVOKE, "terminate", {"present": 5}, 0.0),
+            ("o", Kind.INFO, "terminate", {"code": None}, 9.0),
+        ],
+    ),
+    "same code": (
+        answers.command_tells(d=("Starting", 5)),
+        [seen("command", name="d", status="Starting", code=0)],
+    ),
+    "ended by itself": (
+        restarts.never_ended("d", before="stop"),
+        [event("running", "Running"), event("exited", "Failed", detail="killed by SIGPIPE"), *stop()],
+    ),
+    "restarting ended": (restarts.keeps_restarting("d", 9), [seen("flaps", name="d", restarts=8)]),
     "died": (identity.lives_on("d", 2), [seen("alive", name="d", pid=5, alive=False, after=0.5)]),
 }
 
