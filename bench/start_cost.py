@@ -1,4 +1,5 @@
-"""What a Python daemon's start costs, paired with bare interpreters so that a noisy machine is noisy for both.
+"""What a Python daemon's start costs, paired with bare interpreters so that a noisy machine is noisy for
+both.
 
     python bench/start_cost.py [ROUNDS]
 
@@ -18,14 +19,17 @@ import time
 
 SAY = "import socket as s; s.socket(s.AF_UNIX, s.SOCK_DGRAM).sendto(b'READY=1', {path!r})"
 DAEMON = "duende.examples.daemon:CounterDaemon"
-HOST = "import sys; sys.path.insert(0, {root!r}); from duende.host.main import main; sys.exit(main(sys.argv[1:]))"
+HOST = (
+    "import sys; sys.path.insert(0, {root!r})\n"
+    "from duende.host.main import main; sys.exit(main(sys.argv[1:]))"
+)
 DEADLINE = 10.0
 
 
 def commands(path: str, root: str) -> dict[str, list[str]]:
     """The starts that are compared."""
     python = sys.executable
-    config = '{"name":"counter","daemon":"%s"}' % DAEMON
+    config = f'{{"name":"counter","daemon":"{DAEMON}"}}'
     return {
         "bare asyncio (-I -S)": [python, "-I", "-S", "-c", "import asyncio\n" + SAY.format(path=path)],
         "asyncio with site": [python, "-c", "import asyncio\n" + SAY.format(path=path)],
@@ -49,8 +53,12 @@ def once(command: list[str], path: str, listener: socket.socket) -> float:
 
 def import_cost(rounds: int, root: str) -> float:
     """Median milliseconds of `import duende` inside an interpreter that is up."""
-    code = f"import sys, time; sys.path.insert(0, {root!r}); a = time.perf_counter(); import duende; print(time.perf_counter() - a)"
-    runs = (subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True) for _ in range(rounds))
+    code = f"import sys, time; sys.path.insert(0, {root!r}); began = time.perf_counter(); import duende"
+    code += "; print(time.perf_counter() - began)"
+    runs = (
+        subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True)
+        for _ in range(rounds)
+    )
     return statistics.median(float(run.stdout) for run in runs) * 1e3
 
 
@@ -59,7 +67,10 @@ def main(rounds: int) -> None:
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # Installers compile; a checkout under PYTHONDONTWRITEBYTECODE would be compiled anew in every start.
     compileall.compile_dir(os.path.join(root, "duende"), quiet=1)
-    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
+    ):
         path = os.path.join(folder, "notify")
         listener.bind(path)
         listener.settimeout(DEADLINE)

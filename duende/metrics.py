@@ -1,4 +1,6 @@
-"""RED metrics of a daemon: rate, errors, duration; with a latency histogram and the Prometheus text format (exposition format 0.0.4)."""
+"""RED metrics of a daemon: rate, errors, duration; with a latency histogram and the Prometheus text format
+(exposition format 0.0.4).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ import msgspec
 from duende.clock import SYSTEM_CLOCK, Clock
 
 BUCKETS = tuple(1e-5 * 2.0**n for n in range(24))
-"""Upper bounds in seconds: 10 us to 84 s, doubling; a percentile read from it is right within a factor of two."""
+"""Upper bounds in seconds: 10 us to 84 s, doubling; a percentile read from it is right within a factor of
+two.
+"""
 
 _DURATION = "daemon_request_duration_seconds"
 OWN_NAMES = frozenset(
@@ -224,7 +228,12 @@ class DaemonMetrics:
         for name, kind, text, value in (
             ("daemon_requests_total", "counter", "Requests handled.", found.requests_total),
             ("daemon_errors_total", "counter", "Requests that failed.", found.errors_total),
-            ("daemon_circuit_breaker_trips_total", "counter", "Openings of circuit breakers.", found.circuit_breaker_trips),
+            (
+                "daemon_circuit_breaker_trips_total",
+                "counter",
+                "Openings of circuit breakers.",
+                found.circuit_breaker_trips,
+            ),
             ("daemon_recoveries_total", "counter", "Successful recoveries.", found.successful_recoveries),
             ("daemon_uptime_seconds", "gauge", "Seconds running, pauses excluded.", found.uptime_secs),
             ("daemon_paused_seconds", "gauge", "Seconds spent stopped.", found.paused_secs),
@@ -238,14 +247,26 @@ class DaemonMetrics:
             counts, total, custom = list(self._counts), self._sum, dict(self._custom)
         for short, (kind, text, number) in custom.items():
             name = f"daemon_{short}"
-            lines += [f"# HELP {name} {_escape_help(text)}", f"# TYPE {name} {kind}", f"{name}{label} {number}"]
-        lines += ["# HELP daemon_request_duration_seconds Duration of requests.", "# TYPE daemon_request_duration_seconds histogram"]
+            lines += [
+                f"# HELP {name} {_escape_help(text)}",
+                f"# TYPE {name} {kind}",
+                f"{name}{label} {number}",
+            ]
+        lines += [
+            "# HELP daemon_request_duration_seconds Duration of requests.",
+            "# TYPE daemon_request_duration_seconds histogram",
+        ]
         running = 0
         for bound, count in zip((*BUCKETS, None), counts, strict=True):
             running += count
             le = "+Inf" if bound is None else repr(bound)
-            lines.append(f'daemon_request_duration_seconds_bucket{{daemon="{_escape(daemon)}",le="{le}"}} {running}')
-        lines += [f"daemon_request_duration_seconds_sum{label} {total}", f"daemon_request_duration_seconds_count{label} {running}"]
+            lines.append(
+                f'daemon_request_duration_seconds_bucket{{daemon="{_escape(daemon)}",le="{le}"}} {running}'
+            )
+        lines += [
+            f"daemon_request_duration_seconds_sum{label} {total}",
+            f"daemon_request_duration_seconds_count{label} {running}",
+        ]
         return "\n".join(lines) + "\n"
 
     def _observe(self, seconds: float) -> None:

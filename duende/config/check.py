@@ -32,14 +32,20 @@ ARGUMENTS_MAX = 6 * 1024 * 1024
 LARGEST = 2**63 - 1
 """The largest number that files of cgroups and rlimits take."""
 _PATHS = ("binary_path", "config_path", "env_file", "working_dir", "pid_file")
-_POSITIVE = ("shutdown_timeout", "health_check.interval", "health_check.timeout", "readiness.timeout", "readiness.interval", "restart.window")
+_POSITIVE = (
+    "shutdown_timeout", "health_check.interval", "health_check.timeout", "readiness.timeout",
+    "readiness.interval", "restart.window",
+)  # fmt: skip
 _NOT_NEGATIVE = (
-    "restart.initial_delay", "restart.max_delay", "restart.max_retries", "restart.stable_after", "readiness.settle", "logging.backups",
-    "resources.memory_bytes", "resources.memory_swap_bytes", "resources.io_read_bps", "resources.io_write_bps",
-    "resources.core_bytes", "resources.address_space_bytes", "resources.stack_bytes",
+    "restart.initial_delay", "restart.max_delay",
+    "restart.max_retries", "restart.stable_after", "readiness.settle",
+    "logging.backups", "resources.memory_bytes", "resources.memory_swap_bytes", "resources.io_read_bps",
+    "resources.io_write_bps", "resources.core_bytes", "resources.address_space_bytes",
+    "resources.stack_bytes",
 )  # fmt: skip
 _AT_LEAST_ONE = (
-    "count", "resources.pids_max", "resources.open_files_max", "resources.cpu_shares", "health_check.retries", "health_check.successes",
+    "count", "resources.pids_max", "resources.open_files_max", "resources.cpu_shares",
+    "health_check.retries", "health_check.successes",
 )  # fmt: skip
 
 _FREE_TEXT = ("args[", "settings", "env.", "description", "health_check.exec[", "readiness.exec[")
@@ -52,7 +58,9 @@ Problem = tuple[str, str]
 
 
 def normalise(config: DaemonConfig) -> DaemonConfig:
-    """The configuration in force: 0 means the default for memory and swap, and a default swap is never below the memory."""
+    """The configuration in force: 0 means the default for memory and swap, and a default swap is never below
+    the memory.
+    """
     resources = config.resources
     memory = resources.memory_bytes or DEFAULT_MEMORY_BYTES
     swap = resources.memory_swap_bytes or DEFAULT_MEMORY_SWAP_BYTES
@@ -66,8 +74,16 @@ def normalise(config: DaemonConfig) -> DaemonConfig:
 
 def problems(config: DaemonConfig) -> list[Problem]:
     """Every mistake in *config*, in the order of its keys."""
-    found = [*_name(config), *_version(config), *_strings(config), *_numbers(config), *_resources(config.resources), *_what_to_run(config)]
+    found = [
+        *_name(config),
+        *_version(config),
+        *_strings(config),
+        *_numbers(config),
+        *_resources(config.resources),
+        *_what_to_run(config),
+    ]
     found += [*_paths(config), *_environment(config), *_checks(config), *_platform(config)]
+    found += _free_numbers(config.settings, "settings")
     return found
 
 
@@ -80,7 +96,11 @@ def validate(config: DaemonConfig) -> None:
     found = problems(config)
     if found:
         lines = tuple(f"{key}: {text}" for key, text in found)
-        raise ConfigError(lines[0] if len(lines) == 1 else f"{len(lines)} mistakes, the first: {lines[0]}", problems=lines, key=found[0][0])
+        raise ConfigError(
+            lines[0] if len(lines) == 1 else f"{len(lines)} mistakes, the first: {lines[0]}",
+            problems=lines,
+            key=found[0][0],
+        )
 
 
 def _name(config: DaemonConfig) -> Iterator[Problem]:
@@ -107,8 +127,24 @@ def _strings(config: DaemonConfig) -> Iterator[Problem]:
         pattern = _CONTROL_IN_TEXT if key.startswith(_FREE_TEXT) else _CONTROL
         bad = None if text.isprintable() else re.search(pattern, text)
         if bad is not None:
-            what = "the control character" if bad.group() < "\ud800" else "a lone surrogate, which no file can carry:"
+            what = (
+                "the control character"
+                if bad.group() < "\ud800"
+                else "a lone surrogate, which no file can carry:"
+            )
             yield key, f"contains {what} {bad.group()!r}"
+
+
+def _free_numbers(value: object, key: str) -> Iterator[Problem]:
+    """NaN and infinity in `settings`: JSON, in which they travel to the daemon, would make nothing of them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield key, f"{value} is not a finite number"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _free_numbers(inner, f"{key}.{name}")
+    elif isinstance(value, list | tuple):
+        for position, inner in enumerate(value):
+            yield from _free_numbers(inner, f"{key}[{position}]")
 
 
 def _all_strings(value: object, key: str) -> Iterator[tuple[str, str]]:
@@ -132,7 +168,11 @@ def _get(config: DaemonConfig, key: str) -> object:
 
 
 def _numbers(config: DaemonConfig) -> Iterator[Problem]:
-    for keys, low, text in ((_POSITIVE, None, "must be more than 0"), (_NOT_NEGATIVE, 0, "must be 0 or more"), (_AT_LEAST_ONE, 1, "must be 1 or more")):
+    for keys, low, text in (
+        (_POSITIVE, None, "must be more than 0"),
+        (_NOT_NEGATIVE, 0, "must be 0 or more"),
+        (_AT_LEAST_ONE, 1, "must be 1 or more"),
+    ):
         for key in keys:
             value = _get(config, key)
             if not isinstance(value, int | float):
@@ -149,17 +189,26 @@ def _numbers(config: DaemonConfig) -> Iterator[Problem]:
     if not 0 <= restart.jitter <= 1:
         yield "restart.jitter", f"{restart.jitter} must be between 0 and 1"
     if restart.max_delay < restart.initial_delay:
-        yield "restart.max_delay", f"{restart.max_delay:g} s is below restart.initial_delay ({restart.initial_delay:g} s)"
+        yield (
+            "restart.max_delay",
+            f"{restart.max_delay:g} s is below restart.initial_delay ({restart.initial_delay:g} s)",
+        )
     if config.logging.max_bytes < 1024:
         yield "logging.max_bytes", f"{config.logging.max_bytes} is below 1 KiB"
 
 
 def _resources(resources: ResourceConfig) -> Iterator[Problem]:
     if not math.isfinite(resources.cpu_quota_percent) or resources.cpu_quota_percent <= 0:
-        yield "resources.cpu_quota_percent", f"{resources.cpu_quota_percent} must be more than 0, and finite (100 is one core)"
+        yield (
+            "resources.cpu_quota_percent",
+            f"{resources.cpu_quota_percent} must be more than 0, and finite (100 is one core)",
+        )
     memory = resources.memory_bytes or DEFAULT_MEMORY_BYTES
     if 0 < resources.memory_swap_bytes < memory and resources.memory_swap_bytes != DEFAULT_MEMORY_SWAP_BYTES:
-        yield "resources.memory_swap_bytes", f"{resources.memory_swap_bytes} is memory plus swap, and below memory_bytes ({memory})"
+        yield (
+            "resources.memory_swap_bytes",
+            f"{resources.memory_swap_bytes} is memory plus swap, and below memory_bytes ({memory})",
+        )
     if resources.nice is not None and not -20 <= resources.nice <= 19:
         yield "resources.nice", f"{resources.nice} must be between -20 and 19"
     if resources.lock_memory_required and not resources.lock_memory:
@@ -183,7 +232,9 @@ def path_problem(path: str) -> str | None:
     if len(raw) >= PATH_MAX:
         return f"ENAMETOOLONG: the path has {len(raw)} bytes; at most {PATH_MAX - 1}"
     longest = max((len(part) for part in raw.split(b"/")), default=0)
-    return f"ENAMETOOLONG: a component has {longest} bytes; at most {NAME_MAX}" if longest > NAME_MAX else None
+    return (
+        f"ENAMETOOLONG: a component has {longest} bytes; at most {NAME_MAX}" if longest > NAME_MAX else None
+    )
 
 
 def _paths(config: DaemonConfig) -> Iterator[Problem]:
@@ -209,18 +260,26 @@ def _environment(config: DaemonConfig) -> Iterator[Problem]:
         size = len(name.encode(errors="surrogatepass")) + len(value.encode(errors="surrogatepass")) + 2
         total += size
         if size > MAX_ARG_STRLEN:
-            yield f"env.{name[:40]}", f"has {size} bytes; execve(2) takes at most {MAX_ARG_STRLEN} for one string (E2BIG)"
+            yield (
+                f"env.{name[:40]}",
+                f"has {size} bytes; execve(2) takes at most {MAX_ARG_STRLEN} for one string (E2BIG)",
+            )
     for position, argument in enumerate(config.args):
         size = len(argument.encode(errors="surrogatepass")) + 1
         total += size
         if size > MAX_ARG_STRLEN:
-            yield f"args[{position}]", f"has {size} bytes; execve(2) takes at most {MAX_ARG_STRLEN} for one string (E2BIG)"
+            yield (
+                f"args[{position}]",
+                f"has {size} bytes; execve(2) takes at most {MAX_ARG_STRLEN} for one string (E2BIG)",
+            )
     if total > ARG_MAX and total > (room := argument_room(config.resources.stack_bytes)):
         yield "env", f"args and env have {total} bytes together; execve(2) takes at most {room} (E2BIG)"
 
 
 def argument_room(stack_bytes: int | None = None) -> int:
-    """Bytes that execve(2) takes for arguments and environment: a quarter of the stack limit, within fixed bounds."""
+    """Bytes that execve(2) takes for arguments and environment: a quarter of the stack limit, within fixed
+    bounds.
+    """
     import resource
 
     limit = resource.getrlimit(resource.RLIMIT_STACK)[0] if stack_bytes is None else stack_bytes
@@ -230,13 +289,23 @@ def argument_room(stack_bytes: int | None = None) -> int:
 
 
 def _checks(config: DaemonConfig) -> Iterator[Problem]:
-    for key, port in (("health_check.port", config.health_check.port), ("readiness.port", config.readiness.port)):
+    for key, port in (
+        ("health_check.port", config.health_check.port),
+        ("readiness.port", config.readiness.port),
+    ):
         if port is not None and not 1 <= port <= 65535:
             yield key, f"{port} is no TCP port; 1 to 65535"
-    needs = {ReadinessKind.PORT: ("port", config.readiness.port), ReadinessKind.EXEC: ("exec", config.readiness.exec or None), ReadinessKind.LOG_LINE: ("pattern", config.readiness.pattern)}
+    needs = {
+        ReadinessKind.PORT: ("port", config.readiness.port),
+        ReadinessKind.EXEC: ("exec", config.readiness.exec or None),
+        ReadinessKind.LOG_LINE: ("pattern", config.readiness.pattern),
+    }
     key_and_value = needs.get(config.readiness.kind)
     if key_and_value is not None and key_and_value[1] is None:
-        yield f"readiness.{key_and_value[0]}", f"is needed for readiness.kind = {config.readiness.kind.value!r}"
+        yield (
+            f"readiness.{key_and_value[0]}",
+            f"is needed for readiness.kind = {config.readiness.kind.value!r}",
+        )
     if config.readiness.pattern is not None:
         try:
             re.compile(config.readiness.pattern)
@@ -255,4 +324,7 @@ def _platform(config: DaemonConfig) -> Iterator[Problem]:
         if wanted is None:
             yield f"platform.native.{key}", "is not known; known: preload, python"
         elif not isinstance(value, wanted):
-            yield f"platform.native.{key}", f"must be {'true or false' if wanted is bool else 'a path'}, not {value!r}"
+            yield (
+                f"platform.native.{key}",
+                f"must be {'true or false' if wanted is bool else 'a path'}, not {value!r}",
+            )

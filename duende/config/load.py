@@ -1,4 +1,6 @@
-"""Read configuration files strictly: every mistake with its line, and the nearest known key for an unknown one."""
+"""Read configuration files strictly: every mistake with its line, and the nearest known key for an unknown
+one.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,16 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 DURATIONS = frozenset(
     (
-        "shutdown_timeout", "health_check.interval", "health_check.timeout", "restart.initial_delay", "restart.max_delay", "restart.window",
-        "restart.stable_after", "readiness.timeout", "readiness.settle", "readiness.interval",
+    "shutdown_timeout", "health_check.interval", "health_check.timeout", "restart.initial_delay",
+    "restart.max_delay", "restart.window", "restart.stable_after", "readiness.timeout",
+    "readiness.settle", "readiness.interval",
     )
 )  # fmt: skip
 SIZES = frozenset(
     (
-        "resources.memory_bytes", "resources.memory_swap_bytes", "resources.io_read_bps", "resources.io_write_bps", "resources.core_bytes",
-        "resources.stack_bytes", "resources.address_space_bytes", "logging.max_bytes",
+    "resources.memory_bytes", "resources.memory_swap_bytes", "resources.io_read_bps",
+    "resources.io_write_bps", "resources.core_bytes", "resources.stack_bytes",
+    "resources.address_space_bytes", "logging.max_bytes",
     )
 )  # fmt: skip
 MOST_MISTAKES = 100
@@ -59,7 +63,11 @@ def load(path: str, *, name: str | None = None, daemon: str | None = None) -> Da
     """
     found = load_fleet(path, {"name": name, "daemon": daemon})
     if len(found) != 1:
-        raise ConfigError(f"cannot use {path} as one daemon: it has {len(found)}", remedy="use `duende start` or `duende manager` for a fleet", source=path)
+        raise ConfigError(
+            f"cannot use {path} as one daemon: it has {len(found)}",
+            remedy="use `duende start` or `duende manager` for a fleet",
+            source=path,
+        )
     config = found[0][1]
     if isinstance(config, ConfigError):
         raise config
@@ -76,7 +84,8 @@ def loads(text: str, source: str = "<text>") -> DaemonConfig:
 
 
 def load_fleet(path: str, given: Mapping[str, str | None] | None = None) -> Fleet:
-    """The daemons of a file, or of every *.toml in a folder; a broken one takes the place of its configuration and harms no other.
+    """The daemons of a file, or of every *.toml in a folder; a broken one takes the place of its
+    configuration and harms no other.
 
     Raises:
         ConfigError: the file or folder cannot be read at all.
@@ -95,7 +104,12 @@ def load_fleet(path: str, given: Mapping[str, str | None] | None = None) -> Flee
     if "daemon" in data and isinstance(data["daemon"], list):
         unknown = sorted(set(data) - {"daemon", "defaults"})
         if unknown:
-            raise ConfigError(f"{path}: unknown key {unknown[0]!r} beside [[daemon]]", remedy="known: daemon, defaults", key=unknown[0], source=path)
+            raise ConfigError(
+                f"{path}: unknown key {unknown[0]!r} beside [[daemon]]",
+                remedy="known: daemon, defaults",
+                key=unknown[0],
+                source=path,
+            )
         return _unique(_tables(data, text, path))
     for key, value in (given or {}).items():
         if value is not None and key not in data and not (key == "daemon" and "binary_path" in data):
@@ -110,7 +124,8 @@ def read_text(path: str) -> str:
     """The text of a file.
 
     Raises:
-        ConfigError: it cannot be read; the system's error number is named (ENOENT, ELOOP, ENAMETOOLONG, EACCES ...).
+        ConfigError: it cannot be read; the system's error number is named (ENOENT, ELOOP, ENAMETOOLONG,
+        EACCES ...).
     """
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer that never comes.
@@ -121,9 +136,17 @@ def read_text(path: str) -> str:
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None) or errno.EINVAL
         shown = path if len(path) <= 200 else f"{path[:80]}...{path[-20:]} ({len(path)} characters)"
-        remedies = {errno.ENOENT: "check the path", errno.ELOOP: "a symbolic link leads to itself", errno.ENAMETOOLONG: "use a shorter path", errno.EACCES: "check its rights"}
+        remedies = {
+            errno.ENOENT: "check the path",
+            errno.ELOOP: "a symbolic link leads to itself",
+            errno.ENAMETOOLONG: "use a shorter path",
+            errno.EACCES: "check its rights",
+        }
         raise ConfigError(
-            f"cannot read {shown}: {getattr(error, 'strerror', None) or error} ({errno.errorcode.get(number, number)})", remedy=remedies.get(number, ""), source=path
+            f"cannot read {shown}: {getattr(error, 'strerror', None) or error}"
+            f" ({errno.errorcode.get(number, number)})",
+            remedy=remedies.get(number, ""),
+            source=path,
         ) from error
     if len(raw) > LARGEST_FILE:
         raise ConfigError(f"cannot read {path}: it is larger than {LARGEST_FILE} bytes", source=path)
@@ -186,7 +209,9 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError, and what int() says of a number of thousands of digits
-        raise ConfigError(f"{source}: not TOML: {error}", remedy="see https://toml.io for the syntax", source=source) from error
+        raise ConfigError(
+            f"{source}: not TOML: {error}", remedy="see https://toml.io for the syntax", source=source
+        ) from error
     except RecursionError as error:
         raise ConfigError(f"{source}: nested too deeply", source=source) from error
 
@@ -225,7 +250,14 @@ def _unique(fleet: Fleet) -> Fleet:
     seen: set[str] = set()
     for position, (name, config) in enumerate(fleet):
         if isinstance(config, DaemonConfig) and config.name in seen:
-            fleet[position] = (name, ConfigError(f"name: {config.name!r} is used twice", remedy="every daemon needs a name of its own", key="name"))
+            fleet[position] = (
+                name,
+                ConfigError(
+                    f"name: {config.name!r} is used twice",
+                    remedy="every daemon needs a name of its own",
+                    key="name",
+                ),
+            )
         seen.add(name)
     return fleet
 
@@ -270,7 +302,10 @@ def _without(data: dict[str, Any], keys: list[str]) -> dict[str, Any]:
         section, _, field = re.split(r"\[", key)[0].partition(".")
         table = data.get(section)
         if section in SECTIONS and field and isinstance(table, dict):
-            data = {**data, section: {name: value for name, value in table.items() if name != field.partition(".")[0]}}
+            data = {
+                **data,
+                section: {name: value for name, value in table.items() if name != field.partition(".")[0]},
+            }
         else:
             data = {name: value for name, value in data.items() if name != section}
     return data
@@ -299,7 +334,11 @@ def _unknown_in(table: dict[str, Any], model: type[msgspec.Struct], prefix: str)
         from difflib import get_close_matches
 
         near = get_close_matches(key, known, n=1, cutoff=0.5)
-        home = next((name for name, other in SECTIONS.items() if key in other.__struct_fields__), None) if not prefix else None
+        home = (
+            next((name for name, other in SECTIONS.items() if key in other.__struct_fields__), None)
+            if not prefix
+            else None
+        )
         if home is not None:
             hint = f"it belongs into [{home}]"
         else:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
-_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_KEY = re.compile(
+    r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
+)
 # Comments and strings of one line are matched as well, so that quotes inside them open nothing.
 _TOKENS = re.compile(
     r"""#[^\n]*|(\"{3}(?:\\.|[^\\])*?\"{3}|'{3}.*?'{3})|"(?:\\.|[^"\\\n])*"|'[^'\n]*'""", re.DOTALL
@@ -13,7 +15,9 @@ _TOKENS = re.compile(
 
 
 def line_of(text: str, key: str, prefix: str = "") -> int:
-    """Line (from 1) of the dotted *key*, inside the table *prefix* ("" or "daemon[2]"); of the nearest enclosing table if it is absent."""
+    """Line (from 1) of the dotted *key*, inside the table *prefix* ("" or "daemon[2]"); of the nearest
+    enclosing table if it is absent.
+    """
     wanted = [part for part in re.split(r"[.\[\]]+", key) if part and not part.isdecimal()]
     table: list[str] = []
     arrays: dict[str, int] = {}

@@ -23,9 +23,9 @@ def to_toml(config: DaemonConfig) -> str:
     Raises:
         TypeError: `settings` or a `[platform.*]` table holds something TOML cannot say.
     """
-    import datetime
+    from datetime import date, datetime, time
 
-    plain = msgspec.to_builtins(config, builtin_types=(datetime.datetime, datetime.date, datetime.time))
+    plain = msgspec.to_builtins(config, builtin_types=(datetime, date, time))
     lines: list[str] = []
     _table("", plain, lines)
     return "\n".join(lines) + "\n"
@@ -48,7 +48,11 @@ def _table(path: str, table: dict[str, Any], lines: list[str]) -> None:
 
 def _key(key: object) -> str:
     text = str(key)
-    return text if text and text.isascii() and text.replace("-", "_").replace("_", "a").isalnum() else _string(text)
+    return (
+        text
+        if text and text.isascii() and text.replace("-", "_").replace("_", "a").isalnum()
+        else _string(text)
+    )
 
 
 def _string(text: str) -> str:
@@ -70,5 +74,9 @@ def _value(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_value(item) for item in value)}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items() if item is not None) + "}"
+        return (
+            "{"
+            + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items() if item is not None)
+            + "}"
+        )
     raise TypeError(f"cannot write {type(value).__name__} as TOML")

@@ -12,9 +12,11 @@ __all__ = ["run", "run_async"]
 
 
 def run(daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **options: str | None) -> None:
-    """Run *daemon* until it ends, then leave the process with the exit code that tells how (see `duende.host.exitcodes`).
+    """Run *daemon* until it ends, then leave the process with the exit code that tells how (see
+    `duende.host.exitcodes`).
 
-    *config* defaults to one with the daemon's name. *options*: `pid_file`, `socket`, `config_source`, as `duende run` has them.
+    *config* defaults to one with the daemon's name. *options*: `pid_file`, `socket`, `config_source`, as
+    `duende run` has them.
 
     Raises:
         SystemExit: always; its code says what happened.
@@ -24,7 +26,9 @@ def run(daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **opt
     raise SystemExit(run_daemon(daemon, config, **options))
 
 
-async def run_async(daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **options: str | None) -> Outcome:
+async def run_async(
+    daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **options: str | None
+) -> Outcome:
     """Run *daemon* inside a running event loop; says how it ended instead of leaving the process."""
     from duende.host.lifecycle import Host
 

@@ -1,4 +1,6 @@
-"""Health, status and metrics of a running daemon on a unix socket: the smallest HTTP that curl and Prometheus speak."""
+"""Health, status and metrics of a running daemon on a unix socket: the smallest HTTP that curl and Prometheus
+speak.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ AT_ONCE = 32
 class Endpoint:
     """Serves GET /health (200, or 503 when unhealthy), /metrics (Prometheus text) and /status (JSON)."""
 
-    def __init__(self, path: str, daemon: Daemon, context: DaemonContext, config: Callable[[], DaemonConfig]) -> None:
+    def __init__(
+        self, path: str, daemon: Daemon, context: DaemonContext, config: Callable[[], DaemonConfig]
+    ) -> None:
         self.path = path
         self._daemon = daemon
         self._context = context
@@ -50,12 +54,19 @@ class Endpoint:
             except ConnectionRefusedError as error:
                 # Also what connect(2) says of a file that is no socket, and that file is somebody's.
                 if not stat.S_ISSOCK(os.lstat(self.path).st_mode):
-                    raise self._unusable(FileExistsError(errno.EEXIST, "a file that is no socket is there")) from error
+                    raise self._unusable(
+                        FileExistsError(errno.EEXIST, "a file that is no socket is there")
+                    ) from error
                 os.unlink(self.path)
             except OSError as error:
                 raise self._unusable(error) from error
             else:
-                raise DaemonIOError(f"cannot listen on {self.path}: somebody does already", errno=errno.EADDRINUSE, path=self.path, remedy="use another --socket")
+                raise DaemonIOError(
+                    f"cannot listen on {self.path}: somebody does already",
+                    errno=errno.EADDRINUSE,
+                    path=self.path,
+                    remedy="use another --socket",
+                )
         try:
             self._server = await asyncio.start_unix_server(self._serve, self.path, limit=LARGEST_REQUEST)
         except OSError as error:
@@ -72,7 +83,12 @@ class Endpoint:
                 pass  # removed by somebody else
 
     def _unusable(self, error: OSError) -> DaemonIOError:
-        return DaemonIOError(f"cannot listen on {self.path}: {error.strerror or error}", errno=error.errno or 0, path=self.path, remedy="use a shorter path in a folder you may write to")
+        return DaemonIOError(
+            f"cannot listen on {self.path}: {error.strerror or error}",
+            errno=error.errno or 0,
+            path=self.path,
+            remedy="use a shorter path in a folder you may write to",
+        )
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
@@ -82,7 +98,9 @@ class Endpoint:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 raw = await reader.readuntil(b"\r\n\r\n")
             answer = await self._answer(raw)
-            writer.write(answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if raw.startswith(b"HEAD ") else answer)
+            writer.write(
+                answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if raw.startswith(b"HEAD ") else answer
+            )
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
@@ -126,10 +144,13 @@ class Endpoint:
             found = HealthStatus.unhealthy(f"health_check() took longer than {timeout:g} s")
         except Exception as error:  # noqa: BLE001  (the daemon's own code; that it raised is the finding)
             found = HealthStatus.unhealthy(f"health_check() raised {type(error).__name__}: {error}")
-        return msgspec.structs.replace(found, latency_ms=(time.monotonic() - began) * 1e3, checked_at=time.time())
+        return msgspec.structs.replace(
+            found, latency_ms=(time.monotonic() - began) * 1e3, checked_at=time.time()
+        )
 
 
 def _response(code: int, kind: str, body: bytes) -> bytes:
     reason = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}[code]
-    head = f"HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    head = f"HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\n"
+    head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return head.encode() + body

@@ -35,10 +35,12 @@ class PidFile:
                 owner = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
                 os.close(fd)
                 raise AlreadyRunningError(
-                    f"cannot start: another instance holds {self.path} (pid {owner})", remedy="stop that one, or use another --pid-file"
+                    f"cannot start: another instance holds {self.path} (pid {owner})",
+                    remedy="stop that one, or use another --pid-file",
                 ) from None
             try:
-                # The owner before us may have removed the file between our open and our lock: then ours is a file nobody can see.
+                # The owner before us may have removed the file between our open and our lock: then ours is a
+                # file nobody can see.
                 if os.stat(self.path).st_ino == os.fstat(fd).st_ino:
                     os.ftruncate(fd, 0)
                     os.write(fd, b"%d\n" % os.getpid())
@@ -68,5 +70,8 @@ class PidFile:
 
     def _unusable(self, error: OSError) -> DaemonIOError:
         return DaemonIOError(
-            f"cannot write the PID file {self.path}: {error.strerror}", errno=error.errno or 0, path=self.path, remedy="correct pid_file or the rights on its folder"
+            f"cannot write the PID file {self.path}: {error.strerror}",
+            errno=error.errno or 0,
+            path=self.path,
+            remedy="correct pid_file or the rights on its folder",
         )

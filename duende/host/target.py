@@ -21,15 +21,27 @@ def resolve(target: str) -> type[Daemon]:
     """
     module_name, _, class_name = target.rpartition(":")
     if not module_name or not class_name:
-        raise ConfigError(f"cannot run {target!r}: it is not of the form module:Class or file.py:Class", key="daemon")
-    module = _load_file(module_name, target) if module_name.endswith(".py") else _load_module(module_name, target)
+        raise ConfigError(
+            f"cannot run {target!r}: it is not of the form module:Class or file.py:Class", key="daemon"
+        )
+    module = (
+        _load_file(module_name, target) if module_name.endswith(".py") else _load_module(module_name, target)
+    )
     found: Any = module
     for part in class_name.split("."):
         found = getattr(found, part, None)
         if found is None:
-            raise ConfigError(f"cannot run {target!r}: {module_name} has no {class_name}", remedy=_known(module), key="daemon")
+            raise ConfigError(
+                f"cannot run {target!r}: {module_name} has no {class_name}",
+                remedy=_known(module),
+                key="daemon",
+            )
     if not isinstance(found, type) or not issubclass(found, Daemon):
-        raise ConfigError(f"cannot run {target!r}: {class_name} is no subclass of duende.Daemon", remedy=_known(module), key="daemon")
+        raise ConfigError(
+            f"cannot run {target!r}: {class_name} is no subclass of duende.Daemon",
+            remedy=_known(module),
+            key="daemon",
+        )
     return check_class(found)
 
 
@@ -41,7 +53,11 @@ def check_class(found: type[Daemon]) -> type[Daemon]:
     """
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     if missing:
-        raise ConfigError(f"cannot run {found.__name__}: it has no {', '.join(missing)}", remedy="write `async def run(self, ctx)`", key="daemon")
+        raise ConfigError(
+            f"cannot run {found.__name__}: it has no {', '.join(missing)}",
+            remedy="write `async def run(self, ctx)`",
+            key="daemon",
+        )
     return found
 
 
@@ -75,7 +91,9 @@ def target_of(daemon: Daemon | type[Daemon]) -> str:
     check_class(found)
     if "<locals>" in found.__qualname__:
         raise ConfigError(
-            f"cannot start {found.__qualname__} in another process: it is local to a function", remedy="move the class to the top of its module", key="daemon"
+            f"cannot start {found.__qualname__} in another process: it is local to a function",
+            remedy="move the class to the top of its module",
+            key="daemon",
         )
     module = sys.modules.get(found.__module__)
     path = getattr(module, "__file__", None)
@@ -85,14 +103,18 @@ def target_of(daemon: Daemon | type[Daemon]) -> str:
             return f"{spec.name}:{found.__qualname__}"
         if not path:
             raise ConfigError(
-                f"cannot start {found.__qualname__} in another process: it was typed into an interpreter", remedy="put the class into a file", key="daemon"
+                f"cannot start {found.__qualname__} in another process: it was typed into an interpreter",
+                remedy="put the class into a file",
+                key="daemon",
             )
         return f"{os.path.abspath(path)}:{found.__qualname__}"
     return f"{found.__module__}:{found.__qualname__}"
 
 
 def import_root(daemon: Daemon | type[Daemon]) -> str:
-    """The folder that must be on the import path for `target_of(daemon)`; empty for a file, an installed package or the standard library."""
+    """The folder that must be on the import path for `target_of(daemon)`; empty for a file, an installed
+    package or the standard library.
+    """
     found = daemon if isinstance(daemon, type) else type(daemon)
     path = getattr(sys.modules.get(found.__module__), "__file__", None)
     if found.__module__ == "__main__" or not path:
@@ -110,15 +132,27 @@ def _load_module(name: str, target: str) -> Any:
     except ModuleNotFoundError as error:
         # The module itself, or something that it imports?
         if error.name and (name == error.name or name.startswith(error.name + ".")):
-            raise ConfigError(f"cannot run {target!r}: no module {error.name!r}", remedy="install it, or give file.py:Class", key="daemon") from error
-        raise ConfigError(f"cannot run {target!r}: {name} needs {error.name!r}, which is not installed", key="daemon") from error
+            raise ConfigError(
+                f"cannot run {target!r}: no module {error.name!r}",
+                remedy="install it, or give file.py:Class",
+                key="daemon",
+            ) from error
+        raise ConfigError(
+            f"cannot run {target!r}: {name} needs {error.name!r}, which is not installed", key="daemon"
+        ) from error
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"cannot run {target!r}: importing {name} raised {type(error).__name__}: {error}", key="daemon") from error
+        raise ConfigError(
+            f"cannot run {target!r}: importing {name} raised {type(error).__name__}: {error}", key="daemon"
+        ) from error
 
 
 def _load_file(path: str, target: str) -> Any:
     if not os.path.isfile(path):
-        raise ConfigError(f"cannot run {target!r}: no file {path}", remedy="give a path from the present folder, or an absolute one", key="daemon")
+        raise ConfigError(
+            f"cannot run {target!r}: no file {path}",
+            remedy="give a path from the present folder, or an absolute one",
+            key="daemon",
+        )
     name = os.path.splitext(os.path.basename(path))[0]
     loader = importlib.machinery.SourceFileLoader(name, path)
     module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(name, loader, origin=path))
@@ -130,10 +164,16 @@ def _load_file(path: str, target: str) -> Any:
     try:
         loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"cannot run {target!r}: loading {path} raised {type(error).__name__}: {error}", key="daemon") from error
+        raise ConfigError(
+            f"cannot run {target!r}: loading {path} raised {type(error).__name__}: {error}", key="daemon"
+        ) from error
     return module
 
 
 def _known(module: Any) -> str:
-    names = sorted(name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, Daemon) and value is not Daemon)
+    names = sorted(
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Daemon) and value is not Daemon
+    )
     return f"its daemons: {', '.join(names)}" if names else "it has no Daemon"

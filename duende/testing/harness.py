@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
+from typing import Self
 
 from duende.config.model import DaemonConfig
 from duende.daemon import Daemon, DaemonContext
@@ -84,12 +85,16 @@ class DaemonTestHarness:
         self._task = asyncio.ensure_future(self._host.run())
         ready = asyncio.ensure_future(notifier.ready.wait())
         try:
-            await asyncio.wait((self._task, ready), timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                (self._task, ready), timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             ready.cancel()
         if not (self._task.done() or notifier.ready.is_set()):
             await self._abandon()
-            raise HealthCheckError(f"{self.daemon.name!r} is neither ready nor ended after {START_TIMEOUT:g} s")
+            raise HealthCheckError(
+                f"{self.daemon.name!r} is neither ready nor ended after {START_TIMEOUT:g} s"
+            )
 
     @property
     def daemon(self) -> Daemon:
@@ -107,7 +112,7 @@ class DaemonTestHarness:
         return self._task is not None and self._task.done()
 
     def send(self, *signals: Signal) -> None:
-        """Deliver *signals* in order, as the kernel would; HUP reloads. Raises `StateError` before `start`."""
+        """Deliver *signals* in order, like the kernel; HUP reloads. Raises `StateError` before `start`."""
         host = self._running()
         for signal in signals:
             host.receive(signal)
@@ -117,17 +122,17 @@ class DaemonTestHarness:
         host = self._running()
         return await Endpoint("", host.daemon, host.context, lambda: host.config).health()
 
-    async def wait(self, timeout: float | None = None) -> Outcome:
+    async def wait(self, within: float | None = None) -> Outcome:
         """How the daemon ended.
 
         Raises:
             StateError: it was not started.
-            TimeoutError: it did not end within *timeout* seconds.
+            TimeoutError: it did not end within that many seconds.
         """
         self._running()
         if self._task is None:
             raise StateError("cannot wait: the daemon was not started")
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(within):
             return await asyncio.shield(self._task)
 
     async def stop(self) -> Outcome:
@@ -142,7 +147,7 @@ class DaemonTestHarness:
             self.send(Signal.TERM)
         return await self.wait(2 * host.config.shutdown_timeout + STOP_MARGIN)
 
-    async def __aenter__(self) -> DaemonTestHarness:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

@@ -17,7 +17,9 @@ from duende.testing import ManualClock
 
 @given(st.lists(st.tuples(st.floats(0, 200) | st.none(), st.booleans()), max_size=40), st.floats(0.001, 1e6))
 def test_counters_add_up(requests: list[tuple[float | None, bool]], seconds: float) -> None:
-    """After any requests every figure of the snapshot is the one arithmetic gives, and it round-trips through JSON."""
+    """After any requests every figure of the snapshot is the one arithmetic gives, and it round-trips through
+    JSON.
+    """
     clock = ManualClock()
     metrics = DaemonMetrics(clock)
     for duration, error in requests:
@@ -49,7 +51,7 @@ def test_percentiles_are_right_within_their_bucket(durations: list[float]) -> No
 
 @given(st.lists(st.floats(0, 200), max_size=30), st.text(max_size=20))
 def test_prometheus_text_is_read_by_its_own_parser(durations: list[float], name: str) -> None:
-    """The text parses, histograms are cumulative and end in the count, labels survive whatever the name is."""
+    """The text parses, histograms are cumulative and end in the count, labels survive any name."""
     metrics = DaemonMetrics()
     for duration in durations:
         metrics.record_request(duration)
@@ -67,13 +69,20 @@ def test_prometheus_text_is_read_by_its_own_parser(durations: list[float], name:
     values = [sample.value for sample in buckets]
     assert values == sorted(values)
     assert buckets[-1].labels["le"] == "+Inf"
-    rest = {sample.name.rpartition("_")[2]: sample.value for sample in histogram.samples if sample not in buckets}
+    rest = {
+        sample.name.rpartition("_")[2]: sample.value for sample in histogram.samples if sample not in buckets
+    }
     assert values[-1] == rest["count"] == len(durations)
     assert rest["sum"] == pytest.approx(sum(durations))
     for sample in buckets[:-1]:
         assert sample.value == sum(duration <= float(sample.labels["le"]) for duration in durations)
     assert len(buckets) == len(BUCKETS) + 1
-    own = {sample.name for key, family in families.items() if key not in ("daemon_jobs", "daemon_depth") for sample in family.samples}
+    own = {
+        sample.name
+        for key, family in families.items()
+        if key not in ("daemon_jobs", "daemon_depth")
+        for sample in family.samples
+    }
     assert own <= OWN_NAMES
 
 
@@ -88,7 +97,12 @@ def test_gauges_and_the_other_counters() -> None:
     metrics.record_recovery()
     metrics.record_error()
     found = metrics.snapshot()
-    assert (found.cpu_usage_percent, found.memory_bytes, found.open_fds, found.thread_count) == (12.5, 4096, 7, 2)
+    assert (found.cpu_usage_percent, found.memory_bytes, found.open_fds, found.thread_count) == (
+        12.5,
+        4096,
+        7,
+        2,
+    )
     assert (found.circuit_breaker_trips, found.successful_recoveries, found.errors_total) == (1, 1, 1)
 
 
@@ -118,7 +132,11 @@ def test_timing_a_block() -> None:
 def test_figures_that_would_poison_the_rest_are_refused(bad: float) -> None:
     """Negative and non-finite numbers raise and change nothing."""
     metrics = DaemonMetrics()
-    for attempt in (metrics.record_request, metrics.record_duration, lambda value: metrics.add("jobs", value)):
+    for attempt in (
+        metrics.record_request,
+        metrics.record_duration,
+        lambda value: metrics.add("jobs", value),
+    ):
         with pytest.raises(ValueError, match="cannot"):
             attempt(bad)
     if not bad < 0:
@@ -144,7 +162,12 @@ def test_metric_names_are_checked() -> None:
 def test_threads_lose_no_count() -> None:
     """Eight threads counting at once come to the exact total."""
     metrics = DaemonMetrics()
-    threads = [threading.Thread(target=lambda: [metrics.record_request(0.001) for _ in range(500)]) for _ in range(8)]
+
+    def count() -> None:
+        for _ in range(500):
+            metrics.record_request(0.001)
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -38,7 +38,9 @@ def test_only_the_table_moves_a_daemon(before: Phase, after: Phase) -> None:
 
 
 def test_nothing_runs_without_starting() -> None:
-    """Every path to Running goes through Starting or Paused, and terminal states are left only by a start or a stop."""
+    """Every path to Running goes through Starting or Paused, and terminal states are left only by a start or
+    a stop.
+    """
     assert {phase for phase, following in TRANSITIONS.items() if Phase.RUNNING in following} == {
         Phase.STARTING,
         Phase.PAUSED,
@@ -72,7 +74,9 @@ def test_a_plain_status_is_its_name(phase: Phase) -> None:
     assert DaemonStatus(phase).to_json() == str(DaemonStatus(phase)) == phase.value
 
 
-@pytest.mark.parametrize("text", ["Dancing", 7, None, {}, {"Failed": {}}, {"Failed": {"Nonsense": 1}}, {"Failed": 3}])
+@pytest.mark.parametrize(
+    "text", ["Dancing", 7, None, {}, {"Failed": {}}, {"Failed": {"Nonsense": 1}}, {"Failed": 3}]
+)
 def test_nonsense_is_no_status(text: object) -> None:
     """Anything else is refused with a typed error."""
     with pytest.raises(errors.SerializationError):
@@ -97,7 +101,12 @@ def test_exits_say_what_happened() -> None:
 def test_exit_reasons_and_health() -> None:
     """The constructors fill in what their names say; a score out of range is refused."""
     assert ExitReason.by_signal(Signal.TERM).signal is Signal.TERM
-    made = (ExitReason.graceful(), ExitReason.error("x"), ExitReason.resource_exhausted("x"), ExitReason.policy_violation("x"))
+    made = (
+        ExitReason.graceful(),
+        ExitReason.error("x"),
+        ExitReason.resource_exhausted("x"),
+        ExitReason.policy_violation("x"),
+    )
     assert [reason.kind for reason in made] == [
         ExitKind.GRACEFUL,
         ExitKind.ERROR,
@@ -156,7 +165,11 @@ def _examples() -> list[errors.DuendeError]:
         errors.ConfigError("x", problems=("x", "y"), key="k", source="s"),
     ]
     done = {type(error) for error in special}
-    kinds = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.DuendeError)]
+    kinds = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, errors.DuendeError)
+    ]
     return special + [kind("x", remedy="y") for kind in kinds if kind not in done]
 
 
@@ -177,4 +190,4 @@ def test_public_names_resolve_on_first_use() -> None:
     assert duende.ConfigError is errors.ConfigError
     assert set(duende.__all__) <= set(dir(duende))
     with pytest.raises(AttributeError, match="nonsense"):
-        _ = duende.nonsense  # type: ignore[attr-defined]
+        _ = duende.nonsense

@@ -28,10 +28,15 @@ from duende.errors import ConfigError
 from falsification.units.support import config
 
 MINIMAL = 'name = "web"\nbinary_path = "/bin/true"\n'
-TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=("Cc", "Cs")), max_size=12)
+TEXT = st.text(
+    st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=("Cc", "Cs")), max_size=12
+)
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,40}", fullmatch=True)
 VALUES = st.recursive(
-    st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT,
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
 )
@@ -48,12 +53,20 @@ GENERATED = st.builds(
     tables=st.fixed_dictionaries(
         {},
         optional={
-            "resources": st.fixed_dictionaries({"memory_bytes": st.integers(0, 2**40), "pids_max": st.integers(1, 2**31)}),
+            "resources": st.fixed_dictionaries(
+                {"memory_bytes": st.integers(0, 2**40), "pids_max": st.integers(1, 2**31)}
+            ),
             "health_check": st.fixed_dictionaries({"interval": SECONDS, "retries": st.integers(1, 9)}),
             "restart": st.fixed_dictionaries(
-                {"policy": st.sampled_from([p.value for p in RestartPolicy]), "jitter": st.floats(0, 1), "window": SECONDS}
+                {
+                    "policy": st.sampled_from([p.value for p in RestartPolicy]),
+                    "jitter": st.floats(0, 1),
+                    "window": SECONDS,
+                }
             ),
-            "logging": st.fixed_dictionaries({"max_bytes": st.integers(1024, 2**40), "backups": st.integers(0, 9)}),
+            "logging": st.fixed_dictionaries(
+                {"max_bytes": st.integers(1024, 2**40), "backups": st.integers(0, 9)}
+            ),
         },
     ),
 )
@@ -136,6 +149,8 @@ CORRUPTIONS: list[tuple[str, object]] = [
     ("platform.native.pyton", "/p"),
     ("nonsense", 1),
     ("resources.memory", 1),
+    ("settings.rate", float("inf")),
+    ("settings.rate", float("nan")),
 ]
 
 
@@ -145,10 +160,16 @@ def test_every_corruption_is_named(key: str, value: object) -> None:
     from duende.config.show import _value
 
     *section, last = key.split(".")
-    lines = MINIMAL if key not in ("name", "binary_path") else "".join(
-        line for line in MINIMAL.splitlines(keepends=True) if not line.startswith(key)
+    lines = (
+        MINIMAL
+        if key not in ("name", "binary_path")
+        else "".join(line for line in MINIMAL.splitlines(keepends=True) if not line.startswith(key))
     )
-    text = f"{lines}[{'.'.join(section)}]\n{last} = {_value(value)}\n" if section else f"{last} = {_value(value)}\n{lines}"
+    text = (
+        f"{lines}[{'.'.join(section)}]\n{last} = {_value(value)}\n"
+        if section
+        else f"{last} = {_value(value)}\n{lines}"
+    )
     found = mistakes(text)
     assert len(found) == 1, found
     assert found[0].startswith(f"daemon.toml:{4 if section else 1}: {key}: "), found
@@ -156,7 +177,8 @@ def test_every_corruption_is_named(key: str, value: object) -> None:
 
 def test_all_mistakes_come_at_once() -> None:
     """Several mistakes of every kind are all reported, each with its line."""
-    text = f"{MINIMAL}shutdown_timeout = -1\nnme = 1\nargs = [1]\n[resources]\npids_max = 0\nnice = 'x'\nopen_files_max = 0\n"
+    text = f"{MINIMAL}shutdown_timeout = -1\nnme = 1\nargs = [1]\n"
+    text += "[resources]\npids_max = 0\nnice = 'x'\nopen_files_max = 0\n"
     assert sorted(int(line.split(":")[1]) for line in mistakes(text)) == [3, 4, 5, 7, 8, 9]
     found = mistakes(f"{MINIMAL}count = 0\n[resources]\npids_max = 0\n\nopen_files_max = 0\n")
     assert [line.split(": ")[0] for line in found] == ["daemon.toml:3", "daemon.toml:5", "daemon.toml:7"]
@@ -197,7 +219,9 @@ def test_both_forms_of_restart() -> None:
     assert short.restart.policy is RestartPolicy.ALWAYS
 
 
-@pytest.mark.parametrize("lines", ["", "[resources]\nmemory_bytes = 0\n", "[resources]\nmemory_swap_bytes = 0\n"])
+@pytest.mark.parametrize(
+    "lines", ["", "[resources]\nmemory_bytes = 0\n", "[resources]\nmemory_swap_bytes = 0\n"]
+)
 def test_memory_0_or_absent_is_the_default(lines: str) -> None:
     """F033: 0 and absent both mean the default limit."""
     resources = loads(MINIMAL + lines).resources
@@ -225,7 +249,9 @@ def test_too_much_environment_together_is_refused() -> None:
 
 
 def test_text_of_several_lines_is_text() -> None:
-    """Line ends and tabs are welcome in arguments, settings and values of variables, other control characters are not."""
+    """Line ends and tabs are welcome in arguments, settings and values of variables, other control characters
+    are not.
+    """
     script = "import sys\n\tpass"
     validate(config(args=("-c", script), env={"KEY": script}, settings={"a": [script]}))
     for bad in ("\x07", "\x85", "\ud800"):
@@ -236,7 +262,9 @@ def test_text_of_several_lines_is_text() -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    """F109, F110: loops, long paths, folders without rights, FIFOs and missing files are clear errors at once."""
+    """F109, F110: loops, long paths, folders without rights, FIFOs and missing files are clear errors at
+    once.
+    """
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     fifo = tmp_path / "fifo"
@@ -269,7 +297,8 @@ def test_a_fleet_in_one_file(tmp_path: Path) -> None:
     path.write_text(
         '[defaults]\nbinary_path = "/bin/true"\n[defaults.resources]\npids_max = 7\n'
         '[[daemon]]\nname = "a"\n[daemon.resources]\nopen_files_max = 9\n'
-        '[[daemon]]\nname = "b"\ncount = 2\n[[daemon]]\nname = "c"\n[daemon.resources]\npids_max = 0\n[[daemon]]\nname = "a"\n'
+        '[[daemon]]\nname = "b"\ncount = 2\n[[daemon]]\nname = "c"\n[daemon.resources]\npids_max = 0\n'
+        '[[daemon]]\nname = "a"\n'
     )
     fleet = load_fleet(str(path))
     assert [name for name, _ in fleet] == ["a", "b-0", "b-1", "c", "a"]
@@ -309,11 +338,12 @@ def test_fleet_files_are_strict(tmp_path: Path) -> None:
 
 
 def test_a_thousand_instances_are_cheap() -> None:
-    """count = 1000 shares everything but the name."""
+    """Count = 1000 shares everything but the name."""
     from duende.config.load import _expand
 
     whole = config(count=1000)
-    taken = []
+    taken: list[float] = []
+    fleet = _expand(whole)
     for _ in range(5):
         began = time.perf_counter()
         fleet = _expand(whole)

@@ -33,7 +33,24 @@ def test_durations(text: object, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "soon", "5 parsecs", "1m30", "-5s", -1, float("nan"), float("inf"), "1e999", 10**400, True, None, [1], "s", "9" * 99 + "x"],
+    [
+        "",
+        " ",
+        "soon",
+        "5 parsecs",
+        "1m30",
+        "-5s",
+        -1,
+        float("nan"),
+        float("inf"),
+        "1e999",
+        10**400,
+        True,
+        None,
+        [1],
+        "s",
+        "9" * 99 + "x",
+    ],
 )
 def test_no_durations(text: object) -> None:
     """Anything else is refused, in a short sentence."""
@@ -62,7 +79,9 @@ def test_sizes(text: object, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "many", "5 stones", -1, "-1", 1.5, "0.3", True, None, 2**63, 10**400, "8388608TiB", "1 M B"])
+@pytest.mark.parametrize(
+    "text", ["", "many", "5 stones", -1, "-1", 1.5, "0.3", True, None, 2**63, 10**400, "8388608TiB", "1 M B"]
+)
 def test_no_sizes(text: object) -> None:
     """Anything else is refused: negative, fractions of a byte, beyond what the system counts."""
     with pytest.raises(ConfigError):
@@ -86,6 +105,7 @@ def test_no_text_crashes_the_parsers(text: str) -> None:
     """Whatever is written, the answer is a number or a ConfigError."""
     for parse in (parse_duration, parse_size):
         try:
-            assert parse(text) >= 0
-        except ConfigError as error:
-            assert error.problem
+            found = parse(text)
+        except ConfigError:
+            continue
+        assert found >= 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ from duende.host import exitcodes, lifecycle, run_async
 from duende.host.lifecycle import Host, Outcome
 from duende.host.notify import Notifier
 from duende.host.pidfile import PidFile
-from duende.testing import DaemonTestHarness, ManualClock, harness
 from duende.metrics import DaemonMetrics
+from duende.testing import DaemonTestHarness, ManualClock, harness
 from falsification.units.support import Obedient, config, run
 
 Step = Callable[..., Awaitable[Any]]
@@ -85,7 +86,7 @@ class Scripted(Obedient):
         self.done.append("run")
         return await super().run(ctx)
 
-    async def shutdown(self, timeout: float) -> None:
+    async def shutdown(self, timeout: float) -> None:  # noqa: ASYNC109  (the contract of Daemon)
         """As scripted."""
         await self._step("shutdown", timeout)
 
@@ -150,14 +151,20 @@ def test_every_reason_has_its_exit_code(reason: ExitReason | None, code: int) ->
         ({"run": raising(asyncio.CancelledError())}, exitcodes.RUN, "CancelledError"),
         ({"run": giving(None), "shutdown": raising(ValueError("boom"))}, exitcodes.SHUTDOWN, "boom"),
         ({"run": giving(None), "shutdown": forever}, exitcodes.SHUTDOWN_TIMEOUT, "shutdown() did not end"),
-        ({"run": raising(ValueError("first")), "shutdown": raising(ValueError("second"))}, exitcodes.RUN, "first"),
+        (
+            {"run": raising(ValueError("first")), "shutdown": raising(ValueError("second"))},
+            exitcodes.RUN,
+            "first",
+        ),
         ({"run": giving(ExitReason.error("first")), "shutdown": forever}, exitcodes.ERROR, "first"),
     ],
 )
 def test_what_goes_wrong_has_its_exit_code(
     steps: dict[str, Step], code: int, word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each failure has its own code and says what happened; the first one counts, and a failed init never runs."""
+    """Each failure has its own code and says what happened; the first one counts, and a failed init never
+    runs.
+    """
     daemon = Scripted(**steps)
     outcome = lived(daemon, stop=False)
     assert outcome.code == code
@@ -179,7 +186,7 @@ def test_a_second_term_neither_hurries_nor_is_lost() -> None:
     """Signals during shutdown join the queue; the first deadline holds."""
 
     async def live() -> tuple[Outcome, int]:
-        async def slow(timeout: float) -> None:
+        async def slow(_: float) -> None:
             found.send(Signal.TERM, Signal.INT)
             await asyncio.sleep(0)
 
@@ -194,7 +201,12 @@ def test_term_ends_an_init_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "CANCEL_GRACE", 0.02)
 
     async def live() -> Outcome:
-        host = Host(Scripted(init=stubborn), config(shutdown_timeout=0.03), notifier=Notifier(None), handle_signals=False)
+        host = Host(
+            Scripted(init=stubborn),
+            config(shutdown_timeout=0.03),
+            notifier=Notifier(None),
+            handle_signals=False,
+        )
         task = asyncio.ensure_future(host.run())
         await asyncio.sleep(0)
         host.receive(Signal.TERM)
@@ -286,8 +298,10 @@ RELOADS = [
 
 
 @pytest.mark.parametrize(("text", "settings", "said"), RELOADS)
-def test_hup_reloads_or_changes_nothing(text: str | None, settings: dict[str, int], said: str, tmp_path: Path) -> None:
-    """F010: a good file is in force after HUP, a bad one leaves the old configuration and the daemon alone."""
+def test_hup_reloads_or_changes_nothing(
+    text: str | None, settings: dict[str, int], said: str, tmp_path: Path
+) -> None:
+    """F010: a good file is in force after HUP, a bad one changes nothing and harms nobody."""
     path = tmp_path / "web.toml"
     if text is not None:
         path.write_text(text)
@@ -300,7 +314,7 @@ def test_hup_reloads_or_changes_nothing(text: str | None, settings: dict[str, in
         started = config(settings={"level": 1}, binary_path=None, daemon="mod:Class")
         async with DaemonTestHarness(Scripted(reload=note), started, config_source=str(path)) as found:
             found.send(Signal.HUP, Signal.HUP)
-            while not any(word.startswith("STATUS=") for word in found.announced):
+            while not any(word.startswith("STATUS=") for word in found.announced):  # noqa: ASYNC110  (turns of the loop)
                 await asyncio.sleep(0)
             assert found.context.config.settings == settings
             assert (await found.health()).is_healthy
@@ -320,7 +334,7 @@ def test_a_reload_that_raises_harms_nobody(capsys: pytest.CaptureFixture[str]) -
     async def live() -> Outcome:
         async with DaemonTestHarness(Scripted(reload=raising(ValueError("boom")))) as found:
             found.send(Signal.HUP)
-            while len(found.announced) < 4:
+            while len(found.announced) < 4:  # noqa: ASYNC110  (turns of the loop)
                 await asyncio.sleep(0)
             return await found.stop()
 
@@ -349,9 +363,11 @@ def test_readiness_may_be_announced_by_run() -> None:
 
 @pytest.mark.parametrize("beat_first", [False, True])
 def test_cont_measures_the_pause(beat_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """F107: after CONT the gap in the beat of the loop is taken out of the uptime, once, in either order of the two."""
+    """F107: after CONT the gap in the beat of the loop is taken out of the uptime, once, in either order of
+    the two.
+    """
     clock = ManualClock()
-    monkeypatch.setattr(lifecycle.time, "monotonic", clock.monotonic)
+    monkeypatch.setattr(time, "monotonic", clock.monotonic)
     daemon = Scripted()
     daemon._metrics = DaemonMetrics(clock)
     host = Host(daemon, config(), notifier=Notifier(None), handle_signals=False)
@@ -362,7 +378,7 @@ def test_cont_measures_the_pause(beat_first: bool, monkeypatch: pytest.MonkeyPat
     assert daemon.metrics.snapshot().paused_secs == 0
     clock.advance(10)
     if beat_first:
-        monkeypatch.setattr(lifecycle.asyncio, "sleep", raising(KeyError("one beat is enough")))
+        monkeypatch.setattr(asyncio, "sleep", raising(KeyError("one beat is enough")))
         with pytest.raises(KeyError):
             asyncio.run(host._beats(None))
     host.receive(Signal.CONT)
@@ -384,7 +400,7 @@ def test_a_hup_during_a_reload_reloads_again() -> None:
 
         async with DaemonTestHarness(Scripted(reload=slow)) as found:
             found.send(Signal.HUP)
-            while found.announced.count("STATUS=reloaded") < 2:
+            while found.announced.count("STATUS=reloaded") < 2:  # noqa: ASYNC110  (turns of the loop)
                 await asyncio.sleep(0)
 
     run(live())
@@ -397,7 +413,7 @@ def test_the_watchdog_beats_with_the_loop(monkeypatch: pytest.MonkeyPatch) -> No
 
     async def live() -> list[str]:
         async with DaemonTestHarness(Scripted()) as found:
-            while found.announced.count("WATCHDOG=1") < 3:
+            while found.announced.count("WATCHDOG=1") < 3:  # noqa: ASYNC110  (turns of the loop)
                 await asyncio.sleep(0)
         return found.announced
 

@@ -64,8 +64,12 @@ def test_a_pid_file_of_another_is_not_removed(tmp_path: Path) -> None:
     taken.release()
 
 
-def test_a_pid_file_that_changes_hands_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The owner may remove the file between open and lock; the next try finds the new one, and tries are bounded."""
+def test_a_pid_file_that_changes_hands_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner may remove the file between open and lock; the next try finds the new one, and tries are
+    bounded.
+    """
     path = tmp_path / "web.pid"
     real, removals = fcntl.flock, [2, 99]
 
@@ -88,7 +92,11 @@ def test_unusable_pid_files(tmp_path: Path) -> None:
     """A missing folder, a folder in its place and a symbolic link are clear errors with their number."""
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "target")
-    for path, number in ((tmp_path / "no" / "x", errno.ENOENT), (tmp_path, errno.EISDIR), (link, errno.ELOOP)):
+    for path, number in (
+        (tmp_path / "no" / "x", errno.ENOENT),
+        (tmp_path, errno.EISDIR),
+        (link, errno.ELOOP),
+    ):
         with pytest.raises(DaemonIOError, match="cannot write the PID file") as caught:
             PidFile(str(path)).take()
         assert caught.value.errno == number
@@ -147,7 +155,14 @@ def test_a_supervisor_that_does_not_read_blocks_nobody(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("usec", "pid", "seconds"),
-    [("2000000", "", 1.0), ("2000000", "me", 1.0), ("2000000", "1", None), ("x", "", None), ("", "", None), (None, None, None)],
+    [
+        ("2000000", "", 1.0),
+        ("2000000", "me", 1.0),
+        ("2000000", "1", None),
+        ("x", "", None),
+        ("", "", None),
+        (None, None, None),
+    ],
 )
 def test_the_watchdog_is_asked_for_by_pid(
     usec: str | None, pid: str | None, seconds: float | None, monkeypatch: pytest.MonkeyPatch
@@ -161,7 +176,7 @@ def test_the_watchdog_is_asked_for_by_pid(
     assert watchdog_interval() == seconds
 
 
-PROGRAM = '''
+PROGRAM = """
 from duende import Daemon
 class Good(Daemon):
     async def run(self, ctx): ...
@@ -171,7 +186,7 @@ class Abstract(Daemon): ...
 class Needy(Good):
     def __init__(self, x): ...
 number = 3
-'''
+"""
 
 
 @pytest.fixture
@@ -222,9 +237,11 @@ def test_classes_that_cannot_run(target: str, text: str, program: Path) -> None:
     assert text in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["raise RuntimeError('boom')", "import not_installed_here", "raise SystemExit(3)", "def ("])
+@pytest.mark.parametrize(
+    "line", ["raise RuntimeError('boom')", "import not_installed_here", "raise SystemExit(3)", "def ("]
+)
 def test_programs_that_cannot_be_imported(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An import that raises, exits, needs something or is no Python is told as that, by file and by module."""
+    """An import that raises, exits, needs something or is no Python is told as that, by file or module."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
     (tmp_path / "broken_program.py").write_text(line)
@@ -258,7 +275,7 @@ def test_classes_that_cannot_travel(monkeypatch: pytest.MonkeyPatch) -> None:
     main.__file__ = "/srv/counter.py"
     assert target_of(typed) == "/srv/counter.py:Typed"
     assert import_root(typed) == ""
-    main.__spec__ = type("Spec", (), {"name": "pkg.counter"})()  # type: ignore[assignment]
+    main.__spec__ = type("Spec", (), {"name": "pkg.counter"})()
     assert target_of(typed) == "pkg.counter:Typed"
 
 
