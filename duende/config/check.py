@@ -136,7 +136,7 @@ def _strings(config: DaemonConfig) -> Iterator[Problem]:
 
 
 def _free_numbers(value: object, key: str) -> Iterator[Problem]:
-    """NaN and infinity in `settings`: JSON, in which they travel to the daemon, would make nothing of them."""
+    """NaN and infinity in `settings`: JSON, in which they travel to the daemon, would lose them."""
     if isinstance(value, float) and not math.isfinite(value):
         yield key, f"{value} is not a finite number"
     elif isinstance(value, dict):

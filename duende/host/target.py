@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
-import importlib.util
 import os
 import sys
 from typing import Any
@@ -154,6 +152,10 @@ def _load_file(path: str, target: str) -> Any:
             key="daemon",
         )
     name = os.path.splitext(os.path.basename(path))[0]
+    # Only files need these, and they cost a millisecond of every start.
+    import importlib.machinery
+    import importlib.util
+
     loader = importlib.machinery.SourceFileLoader(name, path)
     module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(name, loader, origin=path))
     module.__file__ = path
