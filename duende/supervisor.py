@@ -36,7 +36,7 @@ class Supervisor:
         "_adapter",
         "_began",
         "_clock",
-        "_early_exit",
+        "_early",
         "_emit_event",
         "_import_path",
         "_launched",
@@ -98,8 +98,8 @@ class Supervisor:
         self._import_path = import_path
         self._lock: asyncio.Lock | None = None
         self._launching = False
-        self._early_exit: tuple[ProcessExit, bool] | None = None
-        """An exit that came before the answer of the start, which brings the handle."""
+        self._early: list[AdapterEvent] = []
+        """Reports that came before the answer of the start, which brings the handle."""
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._readiness: Readiness | None = None
@@ -218,18 +218,19 @@ class Supervisor:
     def launched(self, result: DaemonHandle | Exception) -> None:
         """The launcher's answer."""
         self._launching = False
-        early, self._early_exit = self._early_exit, None
+        early, self._early = self._early, []
         if self._launched is not None and not self._launched.done():
             self._launched.set_result(None)
         if isinstance(result, Exception):
             self._failed_to_start(result, FailureReason(FailureKind.START, 0, str(result)))
             return
         self.handle = result
-        if early is not None:
-            self._on_exit(*early)
-        elif self.status.phase is Phase.STARTING:
+        ended = any(event.kind is EventKind.EXITED for event in early)
+        if self.status.phase is Phase.STARTING and not ended:
             self._readiness = Readiness(self.config, self._adapter, result, self._on_ready, self._on_late)
             self._readiness.begin()
+        for event in early:
+            self.on_event(event)
 
     def _on_ready(self) -> None:
         self._readiness = None
@@ -263,10 +264,10 @@ class Supervisor:
 
     def on_event(self, event: AdapterEvent) -> None:
         """Take a report of the adapter about this daemon."""
-        if event.kind is EventKind.EXITED:
-            if event.exit is not None and self._launching:
-                self._early_exit = (event.exit, event.leftovers)
-            elif event.exit is not None:
+        if self._launching and event.kind in (EventKind.EXITED, EventKind.READY, EventKind.LOG_LINE):
+            self._early.append(event)
+        elif event.kind is EventKind.EXITED:
+            if event.exit is not None:
                 self._on_exit(event.exit, event.leftovers)
         elif event.kind in (EventKind.READY, EventKind.LOG_LINE):
             if self._readiness is not None:

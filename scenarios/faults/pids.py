@@ -43,13 +43,13 @@ class RecycledPid(Leased):
             raise NoEffectError(f"{self._pid} is still there")
         for _ in range(TRIES):
             # Nothing may come between these two lines, so neither gives way to the loop.
-            LAST_PID.write_text(str(self._pid - 1))  # noqa: ASYNC240
-            got = os.posix_spawn(self._line[0], self._line, {})  # noqa: ASYNC221
+            LAST_PID.write_text(str(self._pid - 1))
+            got = os.posix_spawn(self._line[0], self._line, {})
             if got == self._pid:
                 self.leases.append(reaper.lease_process("kill", got))
                 return f"pid {got} belongs to {' '.join(self._line[-2:])}"
             wrong = Watched(got)
             wrong.send(signal.SIGKILL)
             wrong.close()
-            os.waitpid(got, 0)  # noqa: ASYNC222 - it was killed
+            os.waitpid(got, 0)
         raise NoEffectError(f"somebody else always took {self._pid}")
