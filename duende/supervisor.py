@@ -28,40 +28,17 @@ from duende.signals import Signal
 from duende.states import DaemonStatus, FailureKind, FailureReason, HealthStatus, Phase, ProcessExit
 from duende.supervision import Launcher, SupervisorEvent, Wish, spread
 
+FIELDS = """
+_adapter _began _clock _early _emit_event _import_path _launched _launcher _launching _lock
+_readiness _sent _stopping _timer _waiting config config_hash daemon_id handle health last_exit
+last_stop next_restart_at note restart_state started_at status wish
+"""
+
 
 class Supervisor:
     """One daemon and everything that is decided about it."""
 
-    __slots__ = (
-        "_adapter",
-        "_began",
-        "_clock",
-        "_early",
-        "_emit_event",
-        "_import_path",
-        "_launched",
-        "_launcher",
-        "_launching",
-        "_lock",
-        "_readiness",
-        "_sent",
-        "_stopping",
-        "_timer",
-        "_waiting",
-        "config",
-        "config_hash",
-        "daemon_id",
-        "handle",
-        "health",
-        "last_exit",
-        "last_stop",
-        "next_restart_at",
-        "note",
-        "restart_state",
-        "started_at",
-        "status",
-        "wish",
-    )
+    __slots__ = tuple(FIELDS.split())
 
     def __init__(
         self,
@@ -98,8 +75,7 @@ class Supervisor:
         self._import_path = import_path
         self._lock: asyncio.Lock | None = None
         self._launching = False
-        self._early: list[AdapterEvent] = []
-        """Reports that came before the answer of the start, which brings the handle."""
+        self._early: list[AdapterEvent] = []  # reports that came before the answer of the start
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._readiness: Readiness | None = None
@@ -118,8 +94,6 @@ class Supervisor:
     def pid(self) -> int:
         """Main process while one is alive, else 0."""
         return self.handle.pid if self.handle is not None and not self.status.is_terminal else 0
-
-    # -- what operators ask --------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Start and wait until it is ready.
@@ -197,8 +171,6 @@ class Supervisor:
         elif signal is Signal.CONT and self.status.phase is Phase.PAUSED:
             self._to(Phase.RUNNING, "resumed")
 
-    # -- starting ------------------------------------------------------------------------------------------------------------
-
     def _go(self) -> None:
         self._launching = True
         self._to(Phase.STARTING, "starting")
@@ -259,8 +231,6 @@ class Supervisor:
         self._to(Phase.FAILED, "failed", str(error), reason)
         self._release(error if isinstance(error, DuendeError) else StateError(str(error)))
         self._decide(None, 0.0)
-
-    # -- ends ----------------------------------------------------------------------------------------------------------------
 
     def on_event(self, event: AdapterEvent) -> None:
         """Take a report of the adapter about this daemon."""
@@ -389,8 +359,6 @@ class Supervisor:
         self._began = self._clock.monotonic()
         self.started_at = self._clock.wall()
         self._emit("running", "adopted from an earlier manager")
-
-    # -- small things --------------------------------------------------------------------------------------------------------
 
     def _to(self, phase: Phase, kind: str, detail: str = "", reason: FailureReason | None = None) -> None:
         if self.status.phase is phase and phase in (Phase.STOPPED, Phase.FAILED):

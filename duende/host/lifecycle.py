@@ -132,7 +132,7 @@ class Host:
             await self._leave()
 
     async def _live(self) -> Outcome:
-        daemon, context = self.daemon, self.context
+        daemon = self.daemon
         try:
             if self.config.resources.lock_memory:
                 from duende.mlock import apply_memory_config

@@ -9,11 +9,9 @@ from typing import Self
 
 from duende.adapters.contract import (
     AdapterEvent,
-    DaemonHandle,
     Ownership,
     PlatformAdapter,
     StopCertificate,
-    SupportsBatch,
     SupportsLogs,
 )
 from duende.clock import SYSTEM_CLOCK, Clock
@@ -29,6 +27,7 @@ from duende.errors import (
 from duende.manager.folders import Folders
 from duende.manager.health import HealthWatch
 from duende.manager.journal import Entry, Journal
+from duende.manager.launching import BatchLauncher
 from duende.manager.view import DaemonView, view_of
 from duende.signals import Signal
 from duende.supervision import SupervisorEvent, Wish
@@ -39,7 +38,6 @@ HISTORY = 10_000
 Certificates = list[StopCertificate]
 Lines = list[str]
 Names = list[str]
-Batch = list[Supervisor]
 
 
 class DaemonManager:
@@ -68,8 +66,7 @@ class DaemonManager:
         self._adapter: PlatformAdapter | None = adapter
         self._daemons: dict[str, Supervisor] = {}
         self._by_id: dict[str, Supervisor] = {}
-        self._launch_queue: list[Supervisor] = []
-        self._flushing = False
+        self._launcher = BatchLauncher(lambda: self.adapter, self._spawn_task)
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: list[Callable[[SupervisorEvent], None]] = []
         self._journal = Journal(self.folders.state_dir, self._entries)
@@ -124,8 +121,6 @@ class DaemonManager:
             raise StateError("the manager is not open", remedy="use `async with DaemonManager(...)`")
         return self._adapter
 
-    # -- registry ------------------------------------------------------------------------------------------------------------
-
     def register(self, config: DaemonConfig, *, import_path: str = "", checked: bool = False) -> DaemonView:
         """Make a daemon known; it is not started. *checked* says that the configuration was validated already.
 
@@ -144,7 +139,7 @@ class DaemonManager:
         supervisor = Supervisor(
             config,
             self.adapter,
-            self,
+            self._launcher,
             self._on_supervisor_event,
             clock=self._clock,
             daemon_id=earlier.daemon_id if earlier else None,
@@ -200,8 +195,6 @@ class DaemonManager:
         ):
             return False
         return supervisor.config.autostart
-
-    # -- operations ----------------------------------------------------------------------------------------------------------
 
     async def start(self, name: str) -> DaemonView:
         """Start and wait until Running.
@@ -327,42 +320,6 @@ class DaemonManager:
         stops = [supervisor.stop() for supervisor in self._daemons.values()]
         return list(await asyncio.gather(*stops)) if stops else []
 
-    # -- launching in batches ------------------------------------------------------------------------------------------------
-
-    def request_launch(self, supervisor: Supervisor) -> None:
-        """Start *supervisor* with whatever else asks in this turn of the loop."""
-        self._launch_queue.append(supervisor)
-        if not self._flushing:
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush_launches)
-
-    def _flush_launches(self) -> None:
-        self._flushing = False
-        batch, self._launch_queue = self._launch_queue, []
-        if batch:
-            self._spawn_task(self._launch(batch))
-
-    async def _launch(self, batch: Batch) -> None:
-        adapter = self.adapter
-        requests = [supervisor.request() for supervisor in batch]
-        try:
-            if isinstance(adapter, SupportsBatch):
-                results = await adapter.launch_many(requests)
-            else:
-                gathered = await asyncio.gather(
-                    *(adapter.launch(request) for request in requests), return_exceptions=True
-                )
-                results = [
-                    r if isinstance(r, DaemonHandle | Exception) else StateError(f"start interrupted: {r!r}")
-                    for r in gathered
-                ]
-        except DuendeError as error:
-            results = [error] * len(batch)
-        for supervisor, result in zip(batch, results, strict=True):
-            supervisor.launched(result)
-
-    # -- events --------------------------------------------------------------------------------------------------------------
-
     def _on_adapter_event(self, event: AdapterEvent) -> None:
         supervisor = self._by_id.get(event.daemon_id)
         if supervisor is not None:
@@ -412,8 +369,6 @@ class DaemonManager:
             await supervisor.restart()
         except DuendeError:
             return  # its state and its events say so; the restart policy goes on from there
-
-    # -- small things --------------------------------------------------------------------------------------------------------
 
     def _get(self, name: str) -> Supervisor:
         supervisor = self._daemons.get(name)

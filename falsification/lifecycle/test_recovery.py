@@ -134,9 +134,10 @@ async def _managers_memory(trial: Trial) -> None:
             except Exception:  # noqa: BLE001  (not up yet)
                 return None
 
-        return await trial.until(
+        found: dict[str, object] = await trial.until(
             lambda: asyncio.to_thread(look), within=20, what=f"{name} is {phase}", every=0.05, claimed=True
         )
+        return found
 
     first = start()
     await view("kept", "Running")

@@ -61,7 +61,7 @@ mutant(
     new="MAX_ARG_STRLEN = 1 << 40",
     also=[
         Edit(
-            file="duende/adapters/native/adapter.py",
+            file="duende/adapters/native/exchange.py",
             old="            if not pid:\n",
             new="            if pid is None:\n",
         ),

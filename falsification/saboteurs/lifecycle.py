@@ -18,7 +18,7 @@ mutant(
     old="for part in _parts(items):",
     new="for part in _parts(items)[:1]:",
     also=[
-        Edit(file="duende/adapters/native/adapter.py", old="SPAWN_TIMEOUT = 30.0", new="SPAWN_TIMEOUT = 5.0")
+        Edit(file="duende/adapters/native/records.py", old="SPAWN_TIMEOUT = 30.0", new="SPAWN_TIMEOUT = 5.0")
     ],
 )
 mutant(
@@ -46,8 +46,11 @@ mutant(
     "second-start-is-obeyed",
     breaks="a daemon that runs is started once more",
     file="duende/supervisor.py",
-    old="        if self._launching or self._stopping is not None or not (self.status.is_terminal or self.status.phase is Phase.CREATED):",
-    new="        if self.status.phase is Phase.RUNNING:\n            self.status = DaemonStatus(Phase.STOPPED)\n        if self._launching:",
+    old=(
+        "        if (\n            self._launching\n            or self._stopping is not None\n"
+        "            or not (self.status.is_terminal or self.status.phase is Phase.CREATED)\n        ):\n"
+    ),
+    new="        if self.status.phase is Phase.RUNNING:\n            self.status = DaemonStatus(Phase.STOPPED)\n        if self._launching:\n",
 )
 mutant(
     "term-is-not-sent",

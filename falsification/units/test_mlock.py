@@ -78,7 +78,11 @@ def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_kernel_is_really_asked() -> None:
     """In a process of its own: locked memory shows in VmLck and is gone after unlocking, or the errno says why not."""
     found = subprocess.run(
-        [sys.executable, "-c", LOCKING], env={**os.environ, "PYTHONPATH": ROOT}, capture_output=True, text=True, timeout=DEADLINE
+        [sys.executable, "-c", LOCKING],
+        env={**os.environ, "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
     )
     state, number, locked, size, after = found.stdout.split()
     assert found.returncode == 0

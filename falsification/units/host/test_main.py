@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import pytest
@@ -84,7 +85,13 @@ class Started:
         environ = {**os.environ, "NOTIFY_SOCKET": path, "PYTHONPATH": ROOT}
         pipe = subprocess.PIPE
         self.child = subprocess.Popen(
-            [sys.executable, "-c", RUN, *words], env=environ, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            [sys.executable, "-c", RUN, *words],
+            env=environ,
+            cwd=folder,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
         )
 
     def heard(self, assignment: str) -> str:
@@ -110,7 +117,7 @@ class Started:
         out, err = self.child.communicate(timeout=DEADLINE)
         return self.child.returncode, out, err
 
-    def __enter__(self) -> Started:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,7 +138,10 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Gives back what running a host in this process changes: signals, collection, argv, paths, modules."""
-    handlers = {number: signal.getsignal(number) for number in (*EARLY, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCONT)}
+    handlers = {
+        number: signal.getsignal(number)
+        for number in (*EARLY, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCONT)
+    }
     monkeypatch.setattr(sys, "argv", ["test"])
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
@@ -242,7 +252,12 @@ def test_a_second_start_is_refused(folder: Path) -> None:
         run.heard("READY=1")
         words = [sys.executable, "-c", RUN, "program.py:Quiet", "--pid-file", "pid"]
         second = subprocess.run(
-            words, cwd=folder, env={**os.environ, "PYTHONPATH": ROOT}, capture_output=True, text=True, timeout=DEADLINE
+            words,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": ROOT},
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
         )
         assert second.returncode == exitcodes.ALREADY_RUNNING
         assert f"pid {run.child.pid}" in second.stderr
@@ -317,7 +332,12 @@ def test_the_preloaded_child_runs_the_same_host(
 ) -> None:
     """run_preloaded imports from the path it is given, with the configuration's arguments; a broken one is refused."""
     config = msgspec.json.encode({"name": "x", "daemon": "program:Brief", "args": ["one"]})
-    spec = {"target": "program:Brief", "config": config, "path": str(folder), "source": str(folder / "none.toml")}
+    spec = {
+        "target": "program:Brief",
+        "config": config,
+        "path": str(folder),
+        "source": str(folder / "none.toml"),
+    }
     assert preloaded.run_preloaded(spec) == exitcodes.OK
     assert sys.argv == ["program:Brief", "one"]
     assert gc.isenabled()

@@ -48,7 +48,7 @@ def test_until_lets_the_condition_fail_by_itself(make_trial: MakeTrial) -> None:
         raise TimeoutError("of its own")
 
     async def body() -> bool:
-        return await make_trial().until(refuses, within=60, what="x")
+        return bool(await make_trial().until(refuses, within=60, what="x"))
 
     with pytest.raises(TimeoutError, match="of its own"):
         asyncio.run(body())
