@@ -29,7 +29,7 @@ from duende.states import DaemonStatus, FailureKind, FailureReason, HealthStatus
 from duende.supervision import Launcher, SupervisorEvent, Wish, spread
 
 FIELDS = """
-_adapter _began _clock _early_exit _emit_event _import_path _launched _launcher _launching _lock
+_adapter _began _clock _early _emit_event _import_path _launched _launcher _launching _lock
 _readiness _sent _stopping _timer _waiting config config_hash daemon_id handle health last_exit
 last_stop next_restart_at note restart_state started_at status wish
 """
@@ -75,8 +75,7 @@ class Supervisor:
         self._import_path = import_path
         self._lock: asyncio.Lock | None = None
         self._launching = False
-        self._early_exit: tuple[ProcessExit, bool] | None = None
-        """An exit that came before the answer of the start, which brings the handle."""
+        self._early: list[AdapterEvent] = []  # reports that came before the answer of the start
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._readiness: Readiness | None = None
@@ -191,18 +190,19 @@ class Supervisor:
     def launched(self, result: DaemonHandle | Exception) -> None:
         """The launcher's answer."""
         self._launching = False
-        early, self._early_exit = self._early_exit, None
+        early, self._early = self._early, []
         if self._launched is not None and not self._launched.done():
             self._launched.set_result(None)
         if isinstance(result, Exception):
             self._failed_to_start(result, FailureReason(FailureKind.START, 0, str(result)))
             return
         self.handle = result
-        if early is not None:
-            self._on_exit(*early)
-        elif self.status.phase is Phase.STARTING:
+        ended = any(event.kind is EventKind.EXITED for event in early)
+        if self.status.phase is Phase.STARTING and not ended:
             self._readiness = Readiness(self.config, self._adapter, result, self._on_ready, self._on_late)
             self._readiness.begin()
+        for event in early:
+            self.on_event(event)
 
     def _on_ready(self) -> None:
         self._readiness = None
@@ -234,10 +234,10 @@ class Supervisor:
 
     def on_event(self, event: AdapterEvent) -> None:
         """Take a report of the adapter about this daemon."""
-        if event.kind is EventKind.EXITED:
-            if event.exit is not None and self._launching:
-                self._early_exit = (event.exit, event.leftovers)
-            elif event.exit is not None:
+        if self._launching and event.kind in (EventKind.EXITED, EventKind.READY, EventKind.LOG_LINE):
+            self._early.append(event)
+        elif event.kind is EventKind.EXITED:
+            if event.exit is not None:
                 self._on_exit(event.exit, event.leftovers)
         elif event.kind in (EventKind.READY, EventKind.LOG_LINE):
             if self._readiness is not None:

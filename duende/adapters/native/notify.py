@@ -15,6 +15,8 @@ CREDENTIALS = struct.Struct("iII")
 LARGEST = 8192
 AT_ONCE = 200
 """Messages taken in one turn of the loop."""
+EARLY_MAX = 4096
+"""Messages kept until their sender is known; beyond that somebody floods us."""
 
 
 class NotifySocket:
@@ -55,11 +57,14 @@ class NotifySocket:
         except FileNotFoundError:
             pass  # its folder was removed first
 
-    def retry(self) -> None:
-        """Look again at messages that came before their sender was known: a daemon can be ready before its start is reported."""
+    def retry(self, *, last: bool) -> None:
+        """Look again at messages that came before their sender was known: a daemon can be ready before its start is reported.
+
+        With *last* no other start is under way, so senders that are still unknown are strangers.
+        """
         early, self._early = self._early, []
         for pid, data in early:
-            self._handle(pid, data, again=True)
+            self._handle(pid, data, again=last)
 
     def _receive(self) -> None:
         for _ in range(AT_ONCE):
@@ -76,7 +81,7 @@ class NotifySocket:
     def _handle(self, pid: int, data: bytes, *, again: bool) -> None:
         daemon_id = self._owner_of(pid) if pid > 1 else None
         if daemon_id is None:
-            if not again and pid > 1 and len(self._early) < AT_ONCE:
+            if not again and pid > 1 and len(self._early) < EARLY_MAX:
                 self._early.append((pid, data))
             else:
                 self.refused += 1
