@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 import time
 
 from bench.build import OUT, compiled, compiler
@@ -13,6 +14,8 @@ from bench.machine import fingerprint
 from bench.peers import PEERS
 from bench.rounds import run
 from bench.table import rank, ratio, render, rows, value
+
+WIDTH = 100
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,8 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     lines = rows(n, few)
     print()
     print(render(outcome.samples, [kind.name for kind in present], lines))
-    print("lowest restart delay: " + "; ".join(f"{kind.name}: {kind.delay}" for kind in present))
-    print("versions: " + "; ".join(f"{kind.name} {kind.version()}" for kind in present))
+    print(_wrapped("lowest restart delay: " + "; ".join(f"{kind.name}: {kind.delay}" for kind in present)))
+    print(_wrapped("versions: " + "; ".join(f"{kind.name} {kind.version()}" for kind in present)))
     report = {
         "schema": 1,
         "started": began,
@@ -91,6 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
     OUT.mkdir(exist_ok=True)
     (OUT / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
     return 1 if outcome.errors else 0
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _names(n: int, few: int) -> frozenset[str]:

@@ -11,6 +11,8 @@ Samples = Mapping[str, Mapping[str, Sequence[float]]]
 
 LIMIT = "C limit"
 HERO = "duende"
+NARROW = 9
+"""Columns of a peer with a short name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +76,9 @@ def rank(samples: Samples, row: Row) -> tuple[int, int] | None:
 
 def render(samples: Samples, peers: Sequence[str], lines: Sequence[Row]) -> str:
     """The table. A dash is a figure that a peer does not have or that failed."""
-    head = (
-        f"{'median of all rounds':<22}"
-        + "".join(f"{peer:>10}" for peer in peers)
-        + f"{'ratio':>7}{'rank':>5}"
-    )
+    widths = {peer: max(NARROW, len(peer) + 2) for peer in peers}
+    names = "".join(f"{peer:>{widths[peer]}}" for peer in peers)
+    head = f"{'median of all rounds':<22}{names}{'ratio':>7}{'rank':>5}"
     out = [head, "-" * len(head)]
     for row in lines:
         cells = [found for peer in peers if (found := value(samples, peer, row)) is not None]
@@ -87,7 +87,7 @@ def render(samples: Samples, peers: Sequence[str], lines: Sequence[Row]) -> str:
         text = f"{row.title:<22}"
         for peer in peers:
             found_value = value(samples, peer, row)
-            text += f"{'-' if found_value is None else short(found_value):>10}"
+            text += f"{'-' if found_value is None else short(found_value):>{widths[peer]}}"
         over, place = ratio(samples, row), rank(samples, row)
         text += f"{'-' if over is None else f'{over:.1f}x':>7}"
         text += f"{'-' if place is None else f'{place[0]}/{place[1]}':>5}"
