@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 
@@ -10,6 +11,7 @@ from duende.adapters.native.adapter import NativeAdapter
 from duende.config.model import DaemonConfig
 from duende.errors import AlreadyRunningError, DuendeError
 from duende.host import exitcodes
+from duende.kernel.process import send_signal
 from duende.manager.health import ask_health
 from duende.states import Phase
 from falsification.kit import Trial, attempt
@@ -102,7 +104,7 @@ async def test_many_run_side_by_side(trial: Trial) -> None:
 async def test_pid_file_is_written(trial: Trial) -> None:
     """Start writes a PID file that holds the PID of the main process."""
     manager = await manager_for(trial)
-    name = f"w{trial.rng.randrange(10**9)}"
+    name = f"w{os.getpid()}"  # nobody else's, not even that of a run with the same seed
     for config in (
         daemon_class("Waiter", name),
         DaemonConfig(
@@ -125,14 +127,21 @@ async def test_pid_file_is_written(trial: Trial) -> None:
         trial.reached("a started daemon's PID file was read", at_least=2)
 
 
+def _end_all(daemon_id: str, name: str) -> None:
+    """End every instance: a product that starts a second one may have lost the first."""
+    for pid in bearing(daemon_id, name):
+        send_signal(pid, 9)
+
+
 @attempt("F014", timeout=90, saboteurs=["pid-file-lock-is-shared", "second-start-is-obeyed"])
 async def test_second_start_is_refused(trial: Trial) -> None:
     """A second start of the same daemon is an error, and one instance stays."""
     trial.situation("a second start was tried", at_least=3)
     manager = await manager_for(trial)
-    name = f"w{trial.rng.randrange(10**9)}"
+    name = f"w{os.getpid()}"  # nobody else's, not even that of a run with the same seed
     manager.register(daemon_class("Waiter", name))
     view = await manager.start(name)
+    trial.defer(_end_all, view.daemon_id, name)
     for _ in range(2):
         try:
             await manager.start(name)
