@@ -25,7 +25,14 @@ from duende.adapters.native.exchange import Exchange
 from duende.adapters.native.link import Link
 from duende.adapters.native.logs import tail
 from duende.adapters.native.probe import probe_native
-from duende.adapters.native.records import SIGNAL_TIMEOUT, SPAWN_TIMEOUT, STOP_MARGIN, Batch, Record
+from duende.adapters.native.records import (
+    SIGNAL_TIMEOUT,
+    SPAWN_EACH,
+    SPAWN_TIMEOUT,
+    STOP_MARGIN,
+    Batch,
+    Record,
+)
 from duende.config.model import DaemonConfig
 from duende.errors import InstanceNotFoundError, PlatformTimeoutError, SignalFailedError
 from duende.ids import DaemonId
@@ -102,7 +109,7 @@ class NativeAdapter(Exchange, PlatformAdapter):
         link = await self._ready_link()
         batch = self.begin_batch(link, requests)
         try:
-            await asyncio.wait_for(asyncio.shield(batch.done), SPAWN_TIMEOUT)
+            await asyncio.wait_for(asyncio.shield(batch.done), SPAWN_TIMEOUT + SPAWN_EACH * len(requests))
         except TimeoutError:
             late = PlatformTimeoutError("start a daemon", SPAWN_TIMEOUT)
             return [batch.results.get(request.daemon_id, late) for request in requests]

@@ -12,6 +12,8 @@ from duende.states import ProcessExit
 
 SPAWN_TIMEOUT = 30.0
 """Seconds for the warden to answer a start: a cold interpreter under load takes a few of them at most."""
+SPAWN_EACH = 0.1
+"""Seconds more for each further daemon of a batch: five times what a Python daemon costs one core."""
 SIGNAL_TIMEOUT = 5.0
 STOP_MARGIN = 10.0
 """Seconds beyond the daemon's own deadline for KILL, the kernel and the last log lines."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from duende.adapters.native.warden.main import Warden
 
+PART = 16
+"""Python daemons forked for one report."""
 RECORD = 200_000
 """Largest record on a sequenced-packet socket: below the default send buffer (net.core.wmem_default, 212992)."""
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from duende.adapters.native.warden.preload import main; main(3)"
@@ -25,12 +27,16 @@ BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from duende.adapters.native
 class Preloaded:
     """One preloaded interpreter and the batches it has not answered."""
 
-    __slots__ = ("fd", "pid", "waiting")
+    __slots__ = ("busy", "fd", "pid", "queue", "waiting")
 
     def __init__(self, pid: int, fd: int) -> None:
         self.pid = pid
         self.fd = fd
         self.waiting: dict[int, list[str]] = {}
+        self.queue: list[tuple[int, dict[str, Any], list[Any]]] = []
+        """Parts that were not sent yet. One is forked at a time: a fork costs a twentieth of what the daemon then does to get ready, so
+        the processor itself holds the two in balance, and nobody starves while a thousand start."""
+        self.busy = False
 
 
 class Helpers:
@@ -70,11 +76,18 @@ class Helpers:
             helper = self._interpreters.get((python, root)) or self._start(python, root, env)
             for part in _parts(items):
                 helper.waiting.setdefault(batch, []).extend(item[0] for item in part)
-                os.write(helper.fd, wire.pack(("fork", batch, settings, part)))
+                helper.queue.append((batch, settings, part))
+            self._feed(helper)
         except OSError as error:
             lost = [(item[0], 0, error.errno or 0, "exec", python) for item in items]
             self._interpreters.get((python, root), Preloaded(0, -1)).waiting.pop(batch, None)
             self._warden.tell(("spawned", batch, lost))
+
+    @staticmethod
+    def _feed(helper: Preloaded) -> None:
+        if helper.queue and not helper.busy:
+            helper.busy = True
+            os.write(helper.fd, wire.pack(("fork", *helper.queue.pop(0))))
 
     def _start(self, python: str, root: str, env: dict[str, str]) -> Preloaded:
         import socket
@@ -119,6 +132,8 @@ class Helpers:
                     if not waiting:
                         helper.waiting.pop(batch, None)
                     self._warden.register(batch, report)
+                    helper.busy = False
+                    self._feed(helper)
         except BlockingIOError:
             pass  # all read
         except OSError:
@@ -264,7 +279,7 @@ def _parts(items: list[Any]) -> list[list[Any]]:
     size = 0
     for item in items:
         weight = len(item[1]["config"]) + sum(len(k) + len(v) + 16 for k, v in item[3].items()) + 400
-        if parts[-1] and (size + weight > RECORD // 2 or len(parts[-1]) >= launch.BATCH):
+        if parts[-1] and (size + weight > RECORD // 2 or len(parts[-1]) >= PART):
             parts.append([])
             size = 0
         parts[-1].append(item)
