@@ -21,13 +21,15 @@ Announce = Callable[[str], None]
 class Daemon(ABC):
     """A daemon: subclass it, give it a `name`, write `run`.
 
-    The host calls `init` once, then `run`, and `shutdown` after `run` has returned or raised. Everything else has a sensible default.
+    The host calls `init` once, then `run`, and `shutdown` after `run` has returned or raised. Everything else
+    has a sensible default.
     """
 
     name: str = ""
     """Its name; the class name in lower case unless set."""
     announces_ready: ClassVar[bool] = False
-    """Set it when `run` itself calls `ctx.ready()`; otherwise the daemon is ready when `init` has returned."""
+    """Set it when `run` itself calls `ctx.ready()`; otherwise the daemon is ready when `init` has returned.
+    """
     _id: DaemonId | None = None
     _metrics: DaemonMetrics | None = None
 
@@ -66,7 +68,8 @@ class Daemon(ABC):
 class DaemonContext:
     """Signals, configuration and time, as the daemon sees them.
 
-    No signal is ever lost, however many arrive and however rarely the daemon looks: the queue has no bound, and a signal is a few bytes.
+    No signal is ever lost, however many arrive and however rarely the daemon looks: the queue has no bound,
+    and a signal is a few bytes.
     """
 
     def __init__(self, config: DaemonConfig, announce: Announce | None = None) -> None:
@@ -79,7 +82,7 @@ class DaemonContext:
         self._signals: collections.deque[Signal] = collections.deque()
         self._waiters: list[asyncio.Future[None]] = []
 
-    # -- shutdown ------------------------------------------------------------------------------------------------------------
+    # -- shutdown --------------------------------------------------------------------------------------------
 
     def should_shutdown(self) -> bool:
         """Whether to end: true at once on TERM, INT or QUIT, even if no signal is ever read."""
@@ -120,7 +123,7 @@ class DaemonContext:
                 pending.cancel()
             await asyncio.gather(task, stop, return_exceptions=True)
 
-    # -- signals -------------------------------------------------------------------------------------------------------------
+    # -- signals ---------------------------------------------------------------------------------------------
 
     def deliver(self, signal: Signal) -> None:
         """Put *signal* into the queue; the host calls this, tests may."""
@@ -153,7 +156,7 @@ class DaemonContext:
         """How many signals wait to be read."""
         return len(self._signals)
 
-    # -- telling -------------------------------------------------------------------------------------------------------------
+    # -- telling ---------------------------------------------------------------------------------------------
 
     def ready(self) -> None:
         """Report readiness; only for classes with `announces_ready`."""
@@ -167,17 +170,17 @@ class DaemonContext:
         if self._announce is not None:
             self._announce(assignment)
 
-    # -- waiting -------------------------------------------------------------------------------------------------------------
+    # -- waiting ---------------------------------------------------------------------------------------------
 
-    async def _change(self, timeout: float | None = None) -> None:
-        """Wait until something happens, or *timeout* seconds."""
+    async def _change(self, seconds: float | None = None) -> None:
+        """Wait until something happens, or *seconds* have passed."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(future)
         try:
-            if timeout is None:
+            if seconds is None:
                 await future
             else:
-                await asyncio.wait((future,), timeout=timeout)
+                await asyncio.wait((future,), timeout=seconds)
         finally:
             if future in self._waiters:
                 self._waiters.remove(future)

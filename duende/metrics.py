@@ -1,4 +1,6 @@
-"""RED metrics of a daemon: rate, errors, duration; with a latency histogram and the Prometheus text format (exposition format 0.0.4)."""
+"""RED metrics of a daemon: rate, errors, duration; with a latency histogram and the Prometheus text format
+(exposition format 0.0.4).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ import msgspec
 from duende.clock import SYSTEM_CLOCK, Clock
 
 BUCKETS = tuple(1e-5 * 2.0**n for n in range(24))
-"""Upper bounds in seconds: 10 us to 84 s, doubling; a percentile read from it is right within a factor of two."""
+"""Upper bounds in seconds: 10 us to 84 s, doubling; a percentile read from it is right within a factor of
+two.
+"""
 
 _DURATION = "daemon_request_duration_seconds"
 OWN_NAMES = frozenset(

@@ -1,7 +1,8 @@
 """The restart model: a pure function of policy, history, exit and clock to a decision. No I/O.
 
-delay(n) = min(initial_delay x multiplier^n, max_delay), n the failures in a row since the last stable run; jitter spreads it, and the cap
-holds after the spread. At most `max_retries` restarts within `window`; the next one gives up.
+delay(n) = min(initial_delay x multiplier^n, max_delay), n the failures in a row since the last stable run;
+jitter spreads it, and the cap holds after the spread. At most `max_retries` restarts within `window`; the
+next one gives up.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from duende.config.model import RestartConfig, RestartPolicy
 from duende.states import ProcessExit
 
 UNLIMITED = 10_000
-"""`max_retries` from here on is no limit, and nothing is kept to count against it: a flapping daemon must not grow its manager."""
+"""`max_retries` from here on is no limit, and nothing is kept to count against it: a flapping daemon must not
+grow its manager.
+"""
 LARGEST_STREAK = 1_000_000
 """Counting further would change nothing: every delay has long reached its cap."""
 
@@ -62,9 +65,11 @@ def wants_restart(
     wanted_stop: bool,
     expected_signal: bool,
 ) -> bool:
-    """Whether *policy* starts the daemon again. *exit* None is a start that failed; *expected_signal*: somebody here sent the fatal signal.
+    """Whether *policy* starts the daemon again. *exit* None is a start that failed; *expected_signal*:
+    somebody here sent the fatal signal.
 
-    `always` and `unless-stopped` differ only after a manager restart: the operator's stop is respected by both while the manager lives.
+    `always` and `unless-stopped` differ only after a manager restart: the operator's stop is respected by
+    both while the manager lives.
     """
     if wanted_stop or policy is RestartPolicy.NEVER:
         return False
@@ -74,7 +79,9 @@ def wants_restart(
 
 
 def delay_for(config: RestartConfig, streak: int, rng: Callable[[], float] | None = None) -> float:
-    """Seconds before the restart that follows *streak* earlier ones; *rng* gives numbers in [0, 1) for the jitter."""
+    """Seconds before the restart that follows *streak* earlier ones; *rng* gives numbers in [0, 1) for the
+    jitter.
+    """
     if config.initial_delay <= 0.0:
         return 0.0
     # Compared as logarithms, so that no power overflows.
@@ -100,7 +107,9 @@ def decide(
     expected_signal: bool = False,
     rng: Callable[[], float] | None = None,
 ) -> Decision:
-    """What follows the end of a daemon that ran for *ran_for* seconds, or (*exit* None) a start that failed, at monotonic *now*."""
+    """What follows the end of a daemon that ran for *ran_for* seconds, or (*exit* None) a start that failed,
+    at monotonic *now*.
+    """
     if not wants_restart(config.policy, exit, wanted_stop=wanted_stop, expected_signal=expected_signal):
         return Stay("stopped on request" if wanted_stop else f"policy {config.policy.value}", state)
     stable = ran_for >= config.stable_after

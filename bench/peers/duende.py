@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import importlib.util
 import json
 import socket
@@ -11,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
+import bench
 from bench.peers.base import Peer, PeerError
 
 CONNECT_WITHIN = 10.0
@@ -100,6 +102,8 @@ class Duende(Peer):
 
     def prepare(self) -> None:
         """Write FLEET.toml and the two folders."""
+        # As an installation would have it: peers come compiled from their packages, a source tree may not be.
+        compileall.compile_dir(Path(bench.__file__).parents[1] / "duende", quiet=1)
         for part in ("state", "run"):
             (self.folder / part).mkdir()
         text = FLEET.format(n=self.n, tiny=self.tiny, counter=self.counter)

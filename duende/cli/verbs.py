@@ -137,7 +137,7 @@ def do_logs(options: argparse.Namespace) -> int:
         output.json({"ok": True, "result": lines})
         return exits.OK
     for line in lines:
-        print(line)
+        print(line, flush=options.follow)
     if options.follow and path:
         from duende.cli.follow import follow
 

@@ -18,7 +18,10 @@ from duende.config.model import (
     RestartPolicy,
     SecurityConfig,
 )
-from duende.config.show import as_json, to_toml
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from duende.config.show import as_json, to_toml
 
 __all__ = [
     "DaemonConfig",
@@ -44,3 +47,12 @@ __all__ = [
     "to_toml",
     "validate",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """`as_json` and `to_toml` load what writes configurations on first use; starting a daemon writes none."""
+    if name not in ("as_json", "to_toml"):
+        raise AttributeError(f"module 'duende.config' has no attribute {name!r}")
+    from duende.config import show
+
+    return getattr(show, name)

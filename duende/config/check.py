@@ -33,20 +33,19 @@ LARGEST = 2**63 - 1
 """The largest number that files of cgroups and rlimits take."""
 _PATHS = ("binary_path", "config_path", "env_file", "working_dir", "pid_file")
 _POSITIVE = (
-    "shutdown_timeout",
-    "health_check.interval",
-    "health_check.timeout",
-    "readiness.timeout",
-    "readiness.interval",
-    "restart.window",
-)
+    "shutdown_timeout", "health_check.interval", "health_check.timeout", "readiness.timeout",
+    "readiness.interval", "restart.window",
+)  # fmt: skip
 _NOT_NEGATIVE = (
-    "restart.initial_delay", "restart.max_delay", "restart.max_retries", "restart.stable_after", "readiness.settle", "logging.backups",
-    "resources.memory_bytes", "resources.memory_swap_bytes", "resources.io_read_bps", "resources.io_write_bps",
-    "resources.core_bytes", "resources.address_space_bytes", "resources.stack_bytes",
+    "restart.initial_delay", "restart.max_delay",
+    "restart.max_retries", "restart.stable_after", "readiness.settle",
+    "logging.backups", "resources.memory_bytes", "resources.memory_swap_bytes", "resources.io_read_bps",
+    "resources.io_write_bps", "resources.core_bytes", "resources.address_space_bytes",
+    "resources.stack_bytes",
 )  # fmt: skip
 _AT_LEAST_ONE = (
-    "count", "resources.pids_max", "resources.open_files_max", "resources.cpu_shares", "health_check.retries", "health_check.successes",
+    "count", "resources.pids_max", "resources.open_files_max", "resources.cpu_shares",
+    "health_check.retries", "health_check.successes",
 )  # fmt: skip
 
 _FREE_TEXT = ("args[", "settings", "env.", "description", "health_check.exec[", "readiness.exec[")
@@ -59,7 +58,9 @@ Problem = tuple[str, str]
 
 
 def normalise(config: DaemonConfig) -> DaemonConfig:
-    """The configuration in force: 0 means the default for memory and swap, and a default swap is never below the memory."""
+    """The configuration in force: 0 means the default for memory and swap, and a default swap is never below
+    the memory.
+    """
     resources = config.resources
     memory = resources.memory_bytes or DEFAULT_MEMORY_BYTES
     swap = resources.memory_swap_bytes or DEFAULT_MEMORY_SWAP_BYTES
@@ -82,6 +83,7 @@ def problems(config: DaemonConfig) -> list[Problem]:
         *_what_to_run(config),
     ]
     found += [*_paths(config), *_environment(config), *_checks(config), *_platform(config)]
+    found += _free_numbers(config.settings, "settings")
     return found
 
 
@@ -131,6 +133,18 @@ def _strings(config: DaemonConfig) -> Iterator[Problem]:
                 else "a lone surrogate, which no file can carry:"
             )
             yield key, f"contains {what} {bad.group()!r}"
+
+
+def _free_numbers(value: object, key: str) -> Iterator[Problem]:
+    """NaN and infinity in `settings`: JSON, in which they travel to the daemon, would lose them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield key, f"{value} is not a finite number"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _free_numbers(inner, f"{key}.{name}")
+    elif isinstance(value, list | tuple):
+        for position, inner in enumerate(value):
+            yield from _free_numbers(inner, f"{key}[{position}]")
 
 
 def _all_strings(value: object, key: str) -> Iterator[tuple[str, str]]:
@@ -263,7 +277,9 @@ def _environment(config: DaemonConfig) -> Iterator[Problem]:
 
 
 def argument_room(stack_bytes: int | None = None) -> int:
-    """Bytes that execve(2) takes for arguments and environment: a quarter of the stack limit, within fixed bounds."""
+    """Bytes that execve(2) takes for arguments and environment: a quarter of the stack limit, within fixed
+    bounds.
+    """
     import resource
 
     limit = resource.getrlimit(resource.RLIMIT_STACK)[0] if stack_bytes is None else stack_bytes

@@ -1,4 +1,6 @@
-"""Read configuration files strictly: every mistake with its line, and the nearest known key for an unknown one."""
+"""Read configuration files strictly: every mistake with its line, and the nearest known key for an unknown
+one.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,16 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 DURATIONS = frozenset(
     (
-        "shutdown_timeout", "health_check.interval", "health_check.timeout", "restart.initial_delay", "restart.max_delay", "restart.window",
-        "restart.stable_after", "readiness.timeout", "readiness.settle", "readiness.interval",
+    "shutdown_timeout", "health_check.interval", "health_check.timeout", "restart.initial_delay",
+    "restart.max_delay", "restart.window", "restart.stable_after", "readiness.timeout",
+    "readiness.settle", "readiness.interval",
     )
 )  # fmt: skip
 SIZES = frozenset(
     (
-        "resources.memory_bytes", "resources.memory_swap_bytes", "resources.io_read_bps", "resources.io_write_bps", "resources.core_bytes",
-        "resources.stack_bytes", "resources.address_space_bytes", "logging.max_bytes",
+    "resources.memory_bytes", "resources.memory_swap_bytes", "resources.io_read_bps",
+    "resources.io_write_bps", "resources.core_bytes", "resources.stack_bytes",
+    "resources.address_space_bytes", "logging.max_bytes",
     )
 )  # fmt: skip
 MOST_MISTAKES = 100
@@ -80,7 +84,8 @@ def loads(text: str, source: str = "<text>") -> DaemonConfig:
 
 
 def load_fleet(path: str, given: Mapping[str, str | None] | None = None) -> Fleet:
-    """The daemons of a file, or of every *.toml in a folder; a broken one takes the place of its configuration and harms no other.
+    """The daemons of a file, or of every *.toml in a folder; a broken one takes the place of its
+    configuration and harms no other.
 
     Raises:
         ConfigError: the file or folder cannot be read at all.
@@ -119,7 +124,8 @@ def read_text(path: str) -> str:
     """The text of a file.
 
     Raises:
-        ConfigError: it cannot be read; the system's error number is named (ENOENT, ELOOP, ENAMETOOLONG, EACCES ...).
+        ConfigError: it cannot be read; the system's error number is named (ENOENT, ELOOP, ENAMETOOLONG,
+        EACCES ...).
     """
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer that never comes.
@@ -137,7 +143,8 @@ def read_text(path: str) -> str:
             errno.EACCES: "check its rights",
         }
         raise ConfigError(
-            f"cannot read {shown}: {getattr(error, 'strerror', None) or error} ({errno.errorcode.get(number, number)})",
+            f"cannot read {shown}: {getattr(error, 'strerror', None) or error}"
+            f" ({errno.errorcode.get(number, number)})",
             remedy=remedies.get(number, ""),
             source=path,
         ) from error

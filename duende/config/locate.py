@@ -15,7 +15,9 @@ _TOKENS = re.compile(
 
 
 def line_of(text: str, key: str, prefix: str = "") -> int:
-    """Line (from 1) of the dotted *key*, inside the table *prefix* ("" or "daemon[2]"); of the nearest enclosing table if it is absent."""
+    """Line (from 1) of the dotted *key*, inside the table *prefix* ("" or "daemon[2]"); of the nearest
+    enclosing table if it is absent.
+    """
     wanted = [part for part in re.split(r"[.\[\]]+", key) if part and not part.isdecimal()]
     table: list[str] = []
     arrays: dict[str, int] = {}

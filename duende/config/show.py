@@ -23,9 +23,9 @@ def to_toml(config: DaemonConfig) -> str:
     Raises:
         TypeError: `settings` or a `[platform.*]` table holds something TOML cannot say.
     """
-    import datetime
+    from datetime import date, datetime, time
 
-    plain = msgspec.to_builtins(config, builtin_types=(datetime.datetime, datetime.date, datetime.time))
+    plain = msgspec.to_builtins(config, builtin_types=(datetime, date, time))
     lines: list[str] = []
     _table("", plain, lines)
     return "\n".join(lines) + "\n"

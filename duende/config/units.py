@@ -1,4 +1,6 @@
-"""Durations and sizes as people write them: "1m 30s", "250ms", "512MiB", "1 GB", or plain numbers of seconds and bytes."""
+"""Durations and sizes as people write them: "1m 30s", "250ms", "512MiB", "1 GB", or plain numbers of seconds
+and bytes.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,18 @@ import re
 from duende.errors import ConfigError
 
 SECONDS = {
-    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "m": 60.0, "min": 60.0,
-    "minute": 60.0, "minutes": 60.0, "h": 3600.0, "hour": 3600.0, "hours": 3600.0, "d": 86400.0, "day": 86400.0, "days": 86400.0,
-    "w": 604800.0, "week": 604800.0, "weeks": 604800.0,
+    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0,
+    "m": 60.0, "min": 60.0, "minute": 60.0, "minutes": 60.0, "h": 3600.0, "hour": 3600.0, "hours":
+    3600.0, "d": 86400.0, "day": 86400.0, "days": 86400.0, "w": 604800.0, "week": 604800.0, "weeks":
+    604800.0,
 }  # fmt: skip
 """Seconds of each unit of time."""
 BYTES = {
-    "": 1, "b": 1, "k": 1024, "kib": 1024, "kb": 1000, "m": 1024**2, "mib": 1024**2, "mb": 1000**2, "g": 1024**3, "gib": 1024**3,
-    "gb": 1000**3, "t": 1024**4, "tib": 1024**4, "tb": 1000**4,
+    "": 1, "b": 1, "k": 1024, "kib": 1024, "kb": 1000, "m": 1024**2, "mib": 1024**2, "mb": 1000**2, "g":
+    1024**3, "gib": 1024**3, "gb": 1000**3, "t": 1024**4, "tib": 1024**4, "tb": 1000**4,
 }  # fmt: skip
-"""Bytes of each unit of size: K, M, G, T and KiB ... are powers of 1024 (IEC 80000-13), kB, MB ... of 1000."""
+"""Bytes of each unit of size: K, M, G, T and KiB ... are powers of 1024 (IEC 80000-13), kB, MB ... of 1000.
+"""
 LARGEST_BYTES = 2**63 - 1
 _PART = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµ]*)", re.IGNORECASE)
 _BARE = re.compile(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?", re.IGNORECASE)

@@ -52,7 +52,8 @@ class CounterDaemon(Daemon):
                 self.count += 1
             found = self.metrics.snapshot()
             print(
-                f"[RUN] Count: {self.count} | Uptime: {found.uptime_secs:.1f} s | Rate: {found.requests_per_second:.2f}/s"
+                f"[RUN] Count: {self.count} | Uptime: {found.uptime_secs:.1f} s"
+                f" | Rate: {found.requests_per_second:.2f}/s"
                 f" | Memory locked: {memory_state()}",
                 flush=True,
             )

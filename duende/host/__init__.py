@@ -12,9 +12,11 @@ __all__ = ["run", "run_async"]
 
 
 def run(daemon: Daemon | type[Daemon], config: DaemonConfig | None = None, **options: str | None) -> None:
-    """Run *daemon* until it ends, then leave the process with the exit code that tells how (see `duende.host.exitcodes`).
+    """Run *daemon* until it ends, then leave the process with the exit code that tells how (see
+    `duende.host.exitcodes`).
 
-    *config* defaults to one with the daemon's name. *options*: `pid_file`, `socket`, `config_source`, as `duende run` has them.
+    *config* defaults to one with the daemon's name. *options*: `pid_file`, `socket`, `config_source`, as
+    `duende run` has them.
 
     Raises:
         SystemExit: always; its code says what happened.

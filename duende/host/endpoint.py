@@ -1,4 +1,6 @@
-"""Health, status and metrics of a running daemon on a unix socket: the smallest HTTP that curl and Prometheus speak."""
+"""Health, status and metrics of a running daemon on a unix socket: the smallest HTTP that curl and Prometheus
+speak.
+"""
 
 from __future__ import annotations
 
@@ -149,5 +151,6 @@ class Endpoint:
 
 def _response(code: int, kind: str, body: bytes) -> bytes:
     reason = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}[code]
-    head = f"HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    head = f"HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\n"
+    head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return head.encode() + body

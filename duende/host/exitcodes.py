@@ -1,4 +1,6 @@
-"""Exit codes of `duende run`, so that a supervisor and a person can tell what happened. 64-78 follow sysexits.h (BSD) where one fits."""
+"""Exit codes of `duende run`, so that a supervisor and a person can tell what happened. 64-78 follow
+sysexits.h (BSD) where one fits.
+"""
 
 from __future__ import annotations
 

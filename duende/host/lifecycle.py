@@ -44,7 +44,9 @@ OF_KIND = {
 CANCEL_GRACE = 1.0
 """Seconds a cancelled `run` or `shutdown` gets to unwind before the process leaves without it."""
 BEAT = 0.5
-"""Seconds between two beats of the loop: a pause is known to within half of it, at the cost of two wake-ups a second."""
+"""Seconds between two beats of the loop: a pause is known to within half of it, at the cost of two wake-ups a
+second.
+"""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -81,7 +83,8 @@ class Host:
             config_source: the file to read again on HUP.
             notifier: where readiness goes; from the environment unless given.
             handle_signals: whether this host handles the process's signals.
-            owns_process: whether the process ends with the daemon, so that no signal may end it before its exit code.
+            owns_process: whether the process ends with the daemon, so that no signal may end it before its
+            exit code.
         """
         self.daemon = daemon
         self.config = normalise(config)
@@ -170,7 +173,8 @@ class Host:
         """`run`, bounded by shutdown_timeout from the moment shutdown is asked for."""
         work = asyncio.ensure_future(self.daemon.run(self.context))
         if await self._until_asked_and_late(work):
-            text = f"{self.daemon.name}: run() did not end within {self.config.shutdown_timeout:g} s of being asked"
+            limit = self.config.shutdown_timeout
+            text = f"{self.daemon.name}: run() did not end within {limit:g} s of being asked"
             return self._failed(exitcodes.SHUTDOWN_TIMEOUT, text)
         try:
             reason = work.result() or ExitReason.graceful()
@@ -184,7 +188,9 @@ class Host:
         return Outcome(OF_KIND.get(reason.kind, exitcodes.ERROR), reason, reason.detail)
 
     async def _until_asked_and_late(self, work: asyncio.Future[Any]) -> bool:
-        """Wait for *work*; True when it was still going `shutdown_timeout` after shutdown was asked for, and was cancelled."""
+        """Wait for *work*; True when it was still going `shutdown_timeout` after shutdown was asked for, and
+        was cancelled.
+        """
         asked = asyncio.ensure_future(self.context.wait_shutdown())
         try:
             await asyncio.wait((work, asked), return_when=asyncio.FIRST_COMPLETED)
@@ -223,7 +229,7 @@ class Host:
                 )
         return outcome
 
-    # -- signals -------------------------------------------------------------------------------------------------------------
+    # -- signals ---------------------------------------------------------------------------------------------
 
     def _install_signals(self) -> None:
         if not self._handle_signals:
@@ -249,7 +255,9 @@ class Host:
         self.context.deliver(signal)
 
     def _note_pause(self) -> None:
-        """Nobody tells a process how long it was stopped; the beat that should have come in the meantime does."""
+        """Nobody tells a process how long it was stopped; the beat that should have come in the meantime
+        does.
+        """
         now = time.monotonic()
         gap = self._late_beat(now)
         if gap == 0.0 and now - self._gap_at < BEAT:
@@ -266,7 +274,7 @@ class Host:
         gap = now - self._last_beat
         return gap if self._last_beat and gap > 2 * BEAT else 0.0
 
-    # -- reload --------------------------------------------------------------------------------------------------------------
+    # -- reload ----------------------------------------------------------------------------------------------
 
     def _begin_reload(self) -> None:
         # A HUP during a reload asks for another one: the file may have changed after it was read.
@@ -304,7 +312,7 @@ class Host:
             self.context.status("reloaded")
         self.notifier.send("READY=1")
 
-    # -- socket, watchdog, end -----------------------------------------------------------------------------------------------
+    # -- socket, watchdog, end -------------------------------------------------------------------------------
 
     async def _open_endpoint(self) -> None:
         if self._socket:
@@ -319,7 +327,9 @@ class Host:
         self._beat = asyncio.get_running_loop().create_task(self._beats(watchdog_interval()))
 
     async def _beats(self, watchdog: float | None) -> None:
-        """Runs as long as the loop does, so WATCHDOG=1 means progress, and a gap means that the process stood still."""
+        """Runs as long as the loop does, so WATCHDOG=1 means progress, and a gap means that the process stood
+        still.
+        """
         next_dog = time.monotonic()
         while True:
             now = time.monotonic()
@@ -344,7 +354,8 @@ class Host:
         self.notifier.close()
         for number, before in self._installed.items():
             loop.remove_signal_handler(number)
-            # A second TERM must not end the process between here and its exit code; a guest leaves things as they were.
+            # A second TERM must not end the process between here and its exit code; a guest leaves things as
+            # they were.
             signals.signal(number, signals.SIG_IGN if self._owns_process else before)
 
     def _failed(self, code: int, error: DuendeError | str) -> Outcome:
@@ -355,7 +366,9 @@ class Host:
 
 
 def hold_early_signals() -> None:
-    """Let HUP, USR1 and USR2 wait in the kernel until the host handles them: by default they end a process that is not yet ready."""
+    """Let HUP, USR1 and USR2 wait in the kernel until the host handles them: by default they end a process
+    that is not yet ready.
+    """
     signals.pthread_sigmask(signals.SIG_BLOCK, EARLY)
 
 

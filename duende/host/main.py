@@ -1,4 +1,6 @@
-"""`duende run TARGET`: the command line, read by hand because every millisecond here is part of every daemon's start."""
+"""`duende run TARGET`: the command line, read by hand because every millisecond here is part of every
+daemon's start.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,10 @@ Run one Daemon class in this process until it ends. TARGET is module:Class or pa
   --pid-file FILE    write and lock a PID file; a second instance is refused
   --socket PATH      serve /health, /metrics and /status on a unix socket
 
-exit codes: 0 graceful, 1 ExitReason.error, 64 usage, 66 TARGET unusable, 69 init failed, 70 run raised, 71 shutdown raised,
-72 not ended within shutdown_timeout, 74 PID file or socket unusable, 75 already running, 76 a resource ran out or memory could not be
-locked, 77 policy violated, 78 configuration wrong, 128+n ended by signal n
+exit codes: 0 graceful, 1 ExitReason.error, 64 usage, 66 TARGET unusable, 69 init failed, 70 run raised,
+71 shutdown raised, 72 not ended within shutdown_timeout, 74 PID file or socket unusable, 75 already running,
+76 a resource ran out or memory could not be locked, 77 policy violated, 78 configuration wrong,
+128+n ended by signal n
 """
 OPTIONS = frozenset(("--config", "--config-json", "--name", "--pid-file", "--socket"))
 
@@ -61,9 +64,8 @@ def run_target(target: str, config: DaemonConfig, options: dict[str, str]) -> in
 
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
-        sys.path.insert(
-            0, here
-        )  # as `python -m` has it: the console script's own folder is of no use to anybody
+        # As `python -m` has it: the console script's own folder is of no use to anybody.
+        sys.path.insert(0, here)
     try:
         found = resolve(target)
     except DuendeError as error:

@@ -14,7 +14,9 @@ PATIENCE = 5.0
 
 
 class Notifier:
-    """Sends assignments to $NOTIFY_SOCKET; without one it does nothing. Takes the variable out of the environment, so children are strangers."""
+    """Sends assignments to $NOTIFY_SOCKET; without one it does nothing. Takes the variable out of the
+    environment, so children are strangers.
+    """
 
     def __init__(self, path: str | None) -> None:
         self._address = "\0" + path[1:] if path and path.startswith("@") else path
@@ -49,7 +51,9 @@ class Notifier:
 
 
 def watchdog_interval() -> float | None:
-    """Seconds between WATCHDOG=1 messages, half of what $WATCHDOG_USEC asks for; None when nobody asked this process."""
+    """Seconds between WATCHDOG=1 messages, half of what $WATCHDOG_USEC asks for; None when nobody asked this
+    process.
+    """
     wanted, pid = os.environ.pop("WATCHDOG_USEC", None), os.environ.pop("WATCHDOG_PID", None)
     if not wanted or not wanted.isdecimal() or (pid and pid != str(os.getpid())):
         return None

@@ -39,7 +39,8 @@ class PidFile:
                     remedy="stop that one, or use another --pid-file",
                 ) from None
             try:
-                # The owner before us may have removed the file between our open and our lock: then ours is a file nobody can see.
+                # The owner before us may have removed the file between our open and our lock: then ours is a
+                # file nobody can see.
                 if os.stat(self.path).st_ino == os.fstat(fd).st_ino:
                     os.ftruncate(fd, 0)
                     os.write(fd, b"%d\n" % os.getpid())

@@ -18,7 +18,9 @@ LOADED = (asyncio, duende.host.endpoint, duende.host.lifecycle)
 
 
 def run_preloaded(spec: dict[str, Any]) -> int:
-    """Run the daemon of *spec* (`target`, `config` as JSON, `path` to import from, `source` to reload from); the exit code."""
+    """Run the daemon of *spec* (`target`, `config` as JSON, `path` to import from, `source` to reload from);
+    the exit code.
+    """
     duende.host.lifecycle.hold_early_signals()
     if spec.get("path"):
         sys.path.insert(0, spec["path"])

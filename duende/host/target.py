@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
-import importlib.util
 import os
 import sys
 from typing import Any
@@ -112,7 +110,9 @@ def target_of(daemon: Daemon | type[Daemon]) -> str:
 
 
 def import_root(daemon: Daemon | type[Daemon]) -> str:
-    """The folder that must be on the import path for `target_of(daemon)`; empty for a file, an installed package or the standard library."""
+    """The folder that must be on the import path for `target_of(daemon)`; empty for a file, an installed
+    package or the standard library.
+    """
     found = daemon if isinstance(daemon, type) else type(daemon)
     path = getattr(sys.modules.get(found.__module__), "__file__", None)
     if found.__module__ == "__main__" or not path:
@@ -152,6 +152,10 @@ def _load_file(path: str, target: str) -> Any:
             key="daemon",
         )
     name = os.path.splitext(os.path.basename(path))[0]
+    # Only files need these, and they cost a millisecond of every start.
+    import importlib.machinery
+    import importlib.util
+
     loader = importlib.machinery.SourceFileLoader(name, path)
     module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(name, loader, origin=path))
     module.__file__ = path

@@ -21,8 +21,10 @@ __all__ = [
 ]
 
 _REMEDY = {
-    errno.EPERM: "give CAP_IPC_LOCK: setcap cap_ipc_lock+ep PROGRAM, docker --cap-add=IPC_LOCK, systemd AmbientCapabilities=CAP_IPC_LOCK",
-    errno.ENOMEM: "raise RLIMIT_MEMLOCK: ulimit -l unlimited, docker --ulimit memlock=-1:-1, systemd LimitMEMLOCK=infinity",
+    errno.EPERM: "give CAP_IPC_LOCK: setcap cap_ipc_lock+ep PROGRAM, docker --cap-add=IPC_LOCK,"
+    " systemd AmbientCapabilities=CAP_IPC_LOCK",
+    errno.ENOMEM: "raise RLIMIT_MEMLOCK: ulimit -l unlimited, docker --ulimit memlock=-1:-1,"
+    " systemd LimitMEMLOCK=infinity",
 }
 _CLASS: dict[int, type[PlatformError]] = {
     errno.EPERM: AccessError,
@@ -32,7 +34,9 @@ _CLASS: dict[int, type[PlatformError]] = {
 
 
 class MlockResult(msgspec.Struct, frozen=True):
-    """What came of it: `state` is "success", "failed" (with errno) or "disabled" where the platform has no such thing."""
+    """What came of it: `state` is "success", "failed" (with errno) or "disabled" where the platform has no
+    such thing.
+    """
 
     state: str
     errno: int = 0

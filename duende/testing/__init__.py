@@ -1,4 +1,6 @@
-"""The public kit for authors of daemons and adapters: a clock moved by hand, a harness, a fake adapter with knobs."""
+"""The public kit for authors of daemons and adapters: a clock moved by hand, a harness, a fake adapter with
+knobs.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 
 class ManualClock:
-    """A `duende.clock.Clock` that stands still until `advance`; deadlines registered with `call_at` fire on the way."""
+    """A `duende.clock.Clock` that stands still until `advance`; deadlines registered with `call_at` fire on
+    the way.
+    """
 
     def __init__(self, monotonic: float = 1000.0, wall: float = 1_700_000_000.0) -> None:
         self._monotonic = monotonic
@@ -25,7 +27,8 @@ class ManualClock:
         return self._wall
 
     def advance(self, seconds: float) -> None:
-        """Let *seconds* pass, firing every timer at its own time, in order, also those that timers add on the way.
+        """Let *seconds* pass, firing every timer at its own time, in order, also those that timers add on the
+        way.
 
         Raises:
             ValueError: *seconds* is negative or not finite; a monotonic clock knows neither.
@@ -40,7 +43,9 @@ class ManualClock:
         self._move_to(end)
 
     def step_wall(self, seconds: float) -> None:
-        """Set the wall clock forward or, with a negative number, back; nothing measured monotonically may notice."""
+        """Set the wall clock forward or, with a negative number, back; nothing measured monotonically may
+        notice.
+        """
         self._wall += seconds
 
     def call_at(self, when: float, callback: Callable[[], object]) -> None:

@@ -112,7 +112,7 @@ class DaemonTestHarness:
         return self._task is not None and self._task.done()
 
     def send(self, *signals: Signal) -> None:
-        """Deliver *signals* in order, as the kernel would; HUP reloads. Raises `StateError` before `start`."""
+        """Deliver *signals* in order, like the kernel; HUP reloads. Raises `StateError` before `start`."""
         host = self._running()
         for signal in signals:
             host.receive(signal)
@@ -122,17 +122,17 @@ class DaemonTestHarness:
         host = self._running()
         return await Endpoint("", host.daemon, host.context, lambda: host.config).health()
 
-    async def wait(self, timeout: float | None = None) -> Outcome:
+    async def wait(self, within: float | None = None) -> Outcome:
         """How the daemon ended.
 
         Raises:
             StateError: it was not started.
-            TimeoutError: it did not end within *timeout* seconds.
+            TimeoutError: it did not end within that many seconds.
         """
         self._running()
         if self._task is None:
             raise StateError("cannot wait: the daemon was not started")
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(within):
             return await asyncio.shield(self._task)
 
     async def stop(self) -> Outcome:

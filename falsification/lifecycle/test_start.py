@@ -142,7 +142,8 @@ async def test_second_start_is_refused(trial: Trial) -> None:
         except DuendeError as error:
             trial.check(False, f"it is refused because one runs, not: {error}")
         trial.reached("a second start was tried")
-        trial.check(bearing(view.daemon_id, name) == [view.pid], "one instance runs, the first one")
+        found = bearing(view.daemon_id, name)
+        trial.check(found == [view.pid], f"one instance runs, the first one ({view.pid}), not {found}")
     pid_file = trial.tmp / "one.pid"
     argv = ["-m", "duende", "run", "fixtures.classes:Waiter", "--pid-file", str(pid_file)]
     first = await asyncio.create_subprocess_exec(sys.executable, *argv, cwd=ROOT)

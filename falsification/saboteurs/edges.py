@@ -34,7 +34,7 @@ mutant(
     also=[
         Edit(
             file="duende/host/notify.py",
-            old="        except OSError:\n            pass  # nobody listens (any more), or its queue is full: a daemon never waits for its supervisor",
+            old="        except OSError:\n            pass  # nobody listens (any more), or its queue stays full: a daemon does not wait for its supervisor",
             new="        except ConnectionError:\n            pass",
         )
     ],

@@ -17,7 +17,9 @@ SIGNALS = st.lists(st.sampled_from([s for s in Signal if s not in (Signal.KILL, 
 
 @given(SIGNALS)
 def test_no_signal_is_lost_and_order_is_kept(sent: list[Signal]) -> None:
-    """However many arrive before the daemon looks, it reads them all, in order; shutdown is known without looking."""
+    """However many arrive before the daemon looks, it reads them all, in order; shutdown is known without
+    looking.
+    """
     ctx = DaemonContext(config())
     for signal in sent:
         ctx.deliver(signal)

@@ -17,7 +17,9 @@ from duende.testing import ManualClock
 
 @given(st.lists(st.tuples(st.floats(0, 200) | st.none(), st.booleans()), max_size=40), st.floats(0.001, 1e6))
 def test_counters_add_up(requests: list[tuple[float | None, bool]], seconds: float) -> None:
-    """After any requests every figure of the snapshot is the one arithmetic gives, and it round-trips through JSON."""
+    """After any requests every figure of the snapshot is the one arithmetic gives, and it round-trips through
+    JSON.
+    """
     clock = ManualClock()
     metrics = DaemonMetrics(clock)
     for duration, error in requests:
@@ -49,7 +51,7 @@ def test_percentiles_are_right_within_their_bucket(durations: list[float]) -> No
 
 @given(st.lists(st.floats(0, 200), max_size=30), st.text(max_size=20))
 def test_prometheus_text_is_read_by_its_own_parser(durations: list[float], name: str) -> None:
-    """The text parses, histograms are cumulative and end in the count, labels survive whatever the name is."""
+    """The text parses, histograms are cumulative and end in the count, labels survive any name."""
     metrics = DaemonMetrics()
     for duration in durations:
         metrics.record_request(duration)

@@ -45,7 +45,9 @@ print(is_memory_locked())
 def test_errors_have_their_class_and_remedy(
     number: int, kind: type[PlatformError], remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Required memory that cannot be locked raises by errno; memory that need not be gives the errno as a result."""
+    """Required memory that cannot be locked raises by errno; memory that need not be gives the errno as a
+    result.
+    """
 
     def refuse(flags: int) -> None:
         raise OSError(number, os.strerror(number))
@@ -76,7 +78,9 @@ def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_kernel_is_really_asked() -> None:
-    """In a process of its own: locked memory shows in VmLck and is gone after unlocking, or the errno says why not."""
+    """In a process of its own: locked memory shows in VmLck and is gone after unlocking, or the errno says
+    why not.
+    """
     found = subprocess.run(
         [sys.executable, "-c", LOCKING],
         env={**os.environ, "PYTHONPATH": ROOT},

@@ -124,8 +124,7 @@ def test_a_tight_loop_gives_up_after_max_retries() -> None:
 
 def test_unlimited_retries_remember_nothing() -> None:
     """S017: without a limit a flapping daemon never grows its manager, and its delay still has its cap."""
-    config, state = RestartConfig(max_retries=UNLIMITED), RestartState()
-    delay = 0.0
+    config, state, delay = RestartConfig(max_retries=UNLIMITED), RestartState(), 0.0
     for number in range(10_000):
         found = decide(config, state, exit=None, ran_for=0.0, now=float(number), wanted_stop=False)
         assert isinstance(found, Restart)

@@ -38,7 +38,9 @@ def test_only_the_table_moves_a_daemon(before: Phase, after: Phase) -> None:
 
 
 def test_nothing_runs_without_starting() -> None:
-    """Every path to Running goes through Starting or Paused, and terminal states are left only by a start or a stop."""
+    """Every path to Running goes through Starting or Paused, and terminal states are left only by a start or
+    a stop.
+    """
     assert {phase for phase, following in TRANSITIONS.items() if Phase.RUNNING in following} == {
         Phase.STARTING,
         Phase.PAUSED,

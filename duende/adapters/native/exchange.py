@@ -181,7 +181,9 @@ class Exchange:
             batch.results[daemon_id] = handle
         self._finish_if_complete(batch)
         if self._notify is not None:
-            self._notify.retry(last=not self._batches)  # a preloaded daemon can be ready before its start is reported
+            self._notify.retry(
+                last=not self._batches
+            )  # a preloaded daemon can be ready before its start is reported
 
     def _finish_if_complete(self, batch: Batch) -> None:
         if len(batch.results) == len(batch.by_id) and not batch.done.done():

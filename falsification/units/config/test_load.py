@@ -33,7 +33,10 @@ TEXT = st.text(
 )
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,40}", fullmatch=True)
 VALUES = st.recursive(
-    st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT,
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
 )
@@ -146,6 +149,8 @@ CORRUPTIONS: list[tuple[str, object]] = [
     ("platform.native.pyton", "/p"),
     ("nonsense", 1),
     ("resources.memory", 1),
+    ("settings.rate", float("inf")),
+    ("settings.rate", float("nan")),
 ]
 
 
@@ -172,7 +177,8 @@ def test_every_corruption_is_named(key: str, value: object) -> None:
 
 def test_all_mistakes_come_at_once() -> None:
     """Several mistakes of every kind are all reported, each with its line."""
-    text = f"{MINIMAL}shutdown_timeout = -1\nnme = 1\nargs = [1]\n[resources]\npids_max = 0\nnice = 'x'\nopen_files_max = 0\n"
+    text = f"{MINIMAL}shutdown_timeout = -1\nnme = 1\nargs = [1]\n"
+    text += "[resources]\npids_max = 0\nnice = 'x'\nopen_files_max = 0\n"
     assert sorted(int(line.split(":")[1]) for line in mistakes(text)) == [3, 4, 5, 7, 8, 9]
     found = mistakes(f"{MINIMAL}count = 0\n[resources]\npids_max = 0\n\nopen_files_max = 0\n")
     assert [line.split(": ")[0] for line in found] == ["daemon.toml:3", "daemon.toml:5", "daemon.toml:7"]
@@ -243,7 +249,9 @@ def test_too_much_environment_together_is_refused() -> None:
 
 
 def test_text_of_several_lines_is_text() -> None:
-    """Line ends and tabs are welcome in arguments, settings and values of variables, other control characters are not."""
+    """Line ends and tabs are welcome in arguments, settings and values of variables, other control characters
+    are not.
+    """
     script = "import sys\n\tpass"
     validate(config(args=("-c", script), env={"KEY": script}, settings={"a": [script]}))
     for bad in ("\x07", "\x85", "\ud800"):
@@ -254,7 +262,9 @@ def test_text_of_several_lines_is_text() -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    """F109, F110: loops, long paths, folders without rights, FIFOs and missing files are clear errors at once."""
+    """F109, F110: loops, long paths, folders without rights, FIFOs and missing files are clear errors at
+    once.
+    """
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     fifo = tmp_path / "fifo"
@@ -287,7 +297,8 @@ def test_a_fleet_in_one_file(tmp_path: Path) -> None:
     path.write_text(
         '[defaults]\nbinary_path = "/bin/true"\n[defaults.resources]\npids_max = 7\n'
         '[[daemon]]\nname = "a"\n[daemon.resources]\nopen_files_max = 9\n'
-        '[[daemon]]\nname = "b"\ncount = 2\n[[daemon]]\nname = "c"\n[daemon.resources]\npids_max = 0\n[[daemon]]\nname = "a"\n'
+        '[[daemon]]\nname = "b"\ncount = 2\n[[daemon]]\nname = "c"\n[daemon.resources]\npids_max = 0\n'
+        '[[daemon]]\nname = "a"\n'
     )
     fleet = load_fleet(str(path))
     assert [name for name, _ in fleet] == ["a", "b-0", "b-1", "c", "a"]
@@ -331,7 +342,7 @@ def test_a_thousand_instances_are_cheap() -> None:
     from duende.config.load import _expand
 
     whole = config(count=1000)
-    taken = []
+    taken: list[float] = []
     fleet = _expand(whole)
     for _ in range(5):
         began = time.perf_counter()

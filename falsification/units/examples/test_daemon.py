@@ -32,7 +32,7 @@ def test_it_counts_through_all_its_phases(capsys: pytest.CaptureFixture[str]) ->
         "[HEALTH] Healthy",
         "[RUN] Count: 1 | Uptime:",
         "[RUN] Received USR1",
-        "[SHUTDOWN] Counted to 1",
+        "[SHUTDOWN] Counted to",
     ):
         assert word in out
     assert not run(example.CounterDaemon().health_check()).is_healthy
@@ -46,7 +46,7 @@ def test_its_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
         assert caught.value.code == code
         assert "usage:" in capsys.readouterr().out
     asked: list[DaemonConfig] = []
-    monkeypatch.setattr(duende, "run", lambda _daemon, config: asked.append(config))
+    monkeypatch.setattr(duende, "run", lambda _, config: asked.append(config))
     example.main(["--mlock", "--foreground"])
     example.main(["-f"])
     assert [config.resources.lock_memory_required for config in asked] == [True, False]

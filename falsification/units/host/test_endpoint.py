@@ -56,9 +56,9 @@ def serve(tmp_path: Path, talk: Callable[[str, Patient], Awaitable[None]]) -> No
         finally:
             found.close()
             found.close()
-        assert not Path(path).exists()
 
     run(live())
+    assert not Path(path).exists()
 
 
 def test_the_three_pages(tmp_path: Path) -> None:

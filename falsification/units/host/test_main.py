@@ -75,7 +75,9 @@ class Slow(Daemon):
 
 
 class Started:
-    """A `duende run` of this test, with a notify socket to know when it is ready; killed when the test leaves it."""
+    """A `duende run` of this test, with a notify socket to know when it is ready; killed when the test leaves
+    it.
+    """
 
     def __init__(self, folder: Path, *words: str) -> None:
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -174,7 +176,7 @@ def test_shutdown_signals_end_it_gracefully(number: signal.Signals, folder: Path
 
 
 def test_a_burst_of_signals_arrives_in_order(folder: Path) -> None:
-    """Signals sent one after the other, each seen before the next, all arrive; none ends the daemon but TERM."""
+    """Signals sent one by one, each seen before the next, all arrive; none ends the daemon but TERM."""
     with Started(folder, "program.py:Quiet") as run:
         run.heard("READY=1")
         assert [run.line(), run.line()] == ["imported", "running"]
@@ -203,7 +205,9 @@ def test_early_signals_wait_for_the_host(folder: Path) -> None:
 
 
 def test_hup_takes_the_new_file(folder: Path) -> None:
-    """F010 through a real signal: the new settings are in force, a broken file changes nothing, TERM still ends it."""
+    """F010 through a real signal: the new settings are in force, a broken file changes nothing, TERM still
+    ends it.
+    """
     path = folder / "web.toml"
     path.write_text("[settings]\nlevel = 1\n")
     with Started(folder, "program.py:Quiet", "--config", str(path)) as run:
@@ -222,7 +226,7 @@ def test_hup_takes_the_new_file(folder: Path) -> None:
 
 
 def test_a_stop_is_measured(folder: Path) -> None:
-    """F107 on a real process: time between STOP and CONT is not uptime, and the metrics say how much it was."""
+    """F107 on a real process: time between STOP and CONT is not uptime; the metrics say how much it was."""
     sock = folder / "sock"
     with Started(folder, "program.py:Quiet", "--socket", str(sock)) as run:
         run.heard("READY=1")
@@ -267,7 +271,9 @@ def test_a_second_start_is_refused(folder: Path) -> None:
 
 
 def test_ends_by_signal_and_late_ends(folder: Path) -> None:
-    """by_signal leaves with 128+n; a shutdown beyond its deadline has a code of its own, whatever else is sent."""
+    """by_signal leaves with 128+n; a shutdown beyond its deadline has a code of its own, whatever else is
+    sent.
+    """
     with Started(folder, "program.py:Signalled") as run:
         run.heard("READY=1")
         run.send(signal.SIGINT)
@@ -330,7 +336,9 @@ def test_command_lines(
 def test_the_preloaded_child_runs_the_same_host(
     folder: Path, capsys: pytest.CaptureFixture[str], process_state: None
 ) -> None:
-    """run_preloaded imports from the path it is given, with the configuration's arguments; a broken one is refused."""
+    """run_preloaded imports from the path it is given, with the configuration's arguments; a broken one is
+    refused.
+    """
     config = msgspec.json.encode({"name": "x", "daemon": "program:Brief", "args": ["one"]})
     spec = {
         "target": "program:Brief",
@@ -353,7 +361,7 @@ def test_run_leaves_the_process(process_state: None) -> None:
     class Brief(Obedient):
         """Ends at once."""
 
-        async def run(self, ctx: duende.DaemonContext) -> duende.ExitReason:
+        async def run(self, _: duende.DaemonContext) -> duende.ExitReason:
             return duende.ExitReason.error("done")
 
     with pytest.raises(SystemExit) as caught:

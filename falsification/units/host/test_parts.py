@@ -67,7 +67,9 @@ def test_a_pid_file_of_another_is_not_removed(tmp_path: Path) -> None:
 def test_a_pid_file_that_changes_hands_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The owner may remove the file between open and lock; the next try finds the new one, and tries are bounded."""
+    """The owner may remove the file between open and lock; the next try finds the new one, and tries are
+    bounded.
+    """
     path = tmp_path / "web.pid"
     real, removals = fcntl.flock, [2, 99]
 
@@ -239,7 +241,7 @@ def test_classes_that_cannot_run(target: str, text: str, program: Path) -> None:
     "line", ["raise RuntimeError('boom')", "import not_installed_here", "raise SystemExit(3)", "def ("]
 )
 def test_programs_that_cannot_be_imported(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An import that raises, exits, needs something or is no Python is told as that, by file and by module."""
+    """An import that raises, exits, needs something or is no Python is told as that, by file or module."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
     (tmp_path / "broken_program.py").write_text(line)
