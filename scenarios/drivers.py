@@ -243,7 +243,10 @@ class OwnProcess:
     def signal(self, number: int) -> None:
         """Send a signal to the manager process itself."""
         if self.process is not None and self.process.returncode is None:
-            held = Watched(self.process.pid)
+            try:
+                held = Watched(self.process.pid)
+            except ProcessLookupError:
+                return  # it has ended and was reaped, only asyncio has not said so yet
             held.send(number)
             held.close()
 

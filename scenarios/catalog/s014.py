@@ -10,6 +10,8 @@ from scenarios.tables import daemon
 
 PATIENCE = 0.8
 """shutdown_timeout of the daemon, in seconds."""
+EARLY = 0.1
+"""Seconds by which KILL goes out before the deadline at most, so that the tree is gone by the deadline."""
 TIMES = 4
 
 
@@ -37,7 +39,7 @@ SCENARIO = Scenario(
     workload=StubbornChild,
     checks=(
         stops.stops_proven(),
-        stops.stops_take(PATIENCE - 0.05, PATIENCE + 2.0),
+        stops.stops_take(PATIENCE - EARLY, PATIENCE + 2.0),
         stops.certificates_name("child"),
         stops.nothing_left(),
         answers.succeeds("start", "leader"),

@@ -43,7 +43,8 @@ class RecycledNumber(Workload):
         if inner.exists() and out:
             lab.history.absorb(read(inner), float(out.split()[0]))
         if process.returncode != 0:
-            raise RuntimeError(f"the inside ended with {process.returncode}: {complaint.decode()[-1500:]}")
+            last = (complaint.decode().strip().splitlines() or ["without a word"])[-1]
+            raise RuntimeError(f"the inside ended with {process.returncode}: {last}")
 
 
 SCENARIO = Scenario(

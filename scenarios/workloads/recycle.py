@@ -44,6 +44,7 @@ async def work(lab: Lab) -> None:
     table = daemon(NAME, command("witness", mine), restart=always(), shutdown_timeout=0.5)
     driver = await lab.process([table])
     await look.until(lambda: bool(lab.reported("mine")), GONE_WITHIN)
+    await lab.until_event(NAME, "running")
     view = await lab.status(NAME)
     old = int(view["pid"])
     await crash(lab, driver)

@@ -28,6 +28,8 @@ class LogFile:
         self._fd: int | None = None
         self._size = 0
         self._identity = (0, 0)
+        self._unconfirmed = 0
+        """Bytes written since the file was last seen in its place."""
         self._next_try = 0.0
         self._next_check = 0.0
         self._count = threading.Lock()
@@ -80,6 +82,7 @@ class LogFile:
                 raise OSError(9, "the log is not open")
             written = os.write(self._fd, view)
             self._size += written
+            self._unconfirmed += written
             view = view[written:]
 
     def _open(self) -> bool:
@@ -97,6 +100,7 @@ class LogFile:
             return False
         found = os.fstat(fd)
         self._fd, self._size, self._identity = fd, found.st_size, (found.st_dev, found.st_ino)
+        self._unconfirmed = 0
         return True
 
     def _check(self) -> None:
@@ -109,8 +113,13 @@ class LogFile:
             same = (found.st_dev, found.st_ino) == self._identity
         except OSError:
             same = False
-        if not same:  # deleted, or moved away by logrotate: go on in a new file
-            self._close()
+        if same:
+            self._unconfirmed = 0
+            return
+        # Deleted, or moved away by logrotate: go on in a new file. What went into a deleted one since the last look is lost.
+        if os.fstat(self._fd).st_nlink == 0 and self._unconfirmed:
+            self.drop(self._unconfirmed, "the log was deleted")
+        self._close()
 
     def _close(self) -> None:
         if self._fd is not None:

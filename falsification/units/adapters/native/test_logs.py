@@ -55,7 +55,28 @@ def test_deleted_and_moved_files_are_replaced(tmp_path: Path) -> None:
     path.parent.rmdir()
     log._next_check = 0.0
     log.write(b"two\n")
-    assert path.read_bytes() == b"two\n"
+    assert path.read_text().splitlines() == ["[duende: 4 bytes of output were lost: the log was deleted]", "two"]
+
+
+def test_what_went_into_a_deleted_file_is_counted(tmp_path: Path) -> None:
+    """Bytes written between the deletion and its discovery are lost, and said to be; a file moved away keeps its own."""
+    path = tmp_path / "x.log"
+    log = LogFile(str(path), 10_000, 1)
+    log.write(b"before\n")
+    log._next_check = 0.0
+    log.write(b"seen in its place\n")
+    path.unlink()
+    log.write(b"into nowhere\n")
+    log._next_check = 0.0
+    log.write(b"after\n")
+    assert log.lost_total == len(
+        b"seen in its place\ninto nowhere\n"
+    )  # since it was last seen there: at most too many
+    assert path.read_text().splitlines()[-1] == "after"
+    log._next_check = 0.0
+    path.rename(tmp_path / "moved.log")
+    log.write(b"again\n")
+    assert log.lost_total == len(b"seen in its place\ninto nowhere\n")
 
 
 def test_what_cannot_be_written_is_counted_and_marked(tmp_path: Path) -> None:
