@@ -33,6 +33,15 @@ CONNECT_WITHIN = 20.0
 TRY_EVERY = 0.01
 LINE_LIMIT = 16 * 1024 * 1024
 
+ROOT = Path(__file__).resolve().parents[1]
+DUENDE = (
+    sys.executable,
+    "-I",
+    "-c",
+    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from duende.cli import main; sys.exit(main())",
+)
+"""The command of this very tree, installed or not."""
+
 
 def decode(table: Table) -> DaemonConfig:
     """The configuration that a table says.
@@ -184,7 +193,7 @@ class OwnProcess:
     async def begin(self) -> int:
         """Start the process and do not wait; its pid."""
         paths = ["--state-dir", str(self.folder / "state"), "--runtime-dir", str(self.folder / "run")]
-        command = [sys.executable, "-I", "-m", "duende", "manager", str(self.fleet), *paths, "--foreground"]
+        command = [*DUENDE, "manager", str(self.fleet), *paths, "--foreground"]
         # One short open of a local file before anything runs that a pause could disturb.
         with open(self.folder / "manager.log", "ab") as log:  # noqa: ASYNC230
             self.process = await asyncio.create_subprocess_exec(

@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 import bench
 from bench.peers.base import Peer, PeerError
 
+ROOT = Path(bench.__file__).resolve().parents[1]
+"""The tree under measurement, installed or not."""
 CONNECT_WITHIN = 10.0
 """Seconds for the control socket to appear."""
 
@@ -103,7 +105,7 @@ class Duende(Peer):
     def prepare(self) -> None:
         """Write FLEET.toml and the two folders."""
         # As an installation would have it: peers come compiled from their packages, a source tree may not be.
-        compileall.compile_dir(Path(bench.__file__).parents[1] / "duende", quiet=1)
+        compileall.compile_dir(ROOT / "duende", quiet=1)
         for part in ("state", "run"):
             (self.folder / part).mkdir()
         text = FLEET.format(n=self.n, tiny=self.tiny, counter=self.counter)
@@ -115,8 +117,8 @@ class Duende(Peer):
         return [
             sys.executable,
             "-I",
-            "-m",
-            "duende",
+            "-c",
+            f"import sys; sys.path.insert(0, {str(ROOT)!r}); from duende.cli import main; sys.exit(main())",
             "manager",
             str(self.folder / "FLEET.toml"),
             *paths,

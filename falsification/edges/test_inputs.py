@@ -165,6 +165,7 @@ async def test_portable_daemon_runs_on_linux(trial: Trial) -> None:
         "run",
         "duende.examples.daemon:CounterDaemon",
         cwd=trial.tmp,
+        env=_clean(),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -186,9 +187,14 @@ async def test_portable_daemon_runs_on_linux(trial: Trial) -> None:
     )
 
 
+def _clean() -> dict[str, str]:
+    """The environment without what could bring in the source tree: only the installed package may be found."""
+    return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+
 async def _run(*argv: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *argv, env=_clean(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     output, _ = await asyncio.wait_for(process.communicate(), 200)
     if process.returncode:

@@ -42,7 +42,7 @@ def numbers(text: str) -> list[int]:
     return [int(line.split()[1]) for line in text.splitlines() if line.startswith("line ")]
 
 
-@attempt("F017", saboteurs=["stderr-goes-nowhere", "keeper-drops-while-stopping"])
+@attempt("F017", saboteurs=["stderr-goes-nowhere", "last-words-are-cut"])
 async def test_logs_reach_their_place(trial: Trial) -> None:
     """Every line of stdout and stderr is at the configured place, in order, the last words included."""
     manager = await manager_for(trial)

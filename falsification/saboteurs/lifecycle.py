@@ -137,23 +137,11 @@ mutant(
     new="(os.POSIX_SPAWN_DUP2, null, 2)",
 )
 mutant(
-    "keeper-drops-while-stopping",
-    breaks="the keeper lags, and says that all is written although some of it is still in the pipe",
-    file="duende/adapters/native/warden/keeper.py",
-    old='            elif verb == "drain":\n                self._drain(source)\n',
-    new='            elif verb == "drain":\n',
-    also=[
-        Edit(
-            file="duende/adapters/native/warden/keeper.py",
-            old="READ_SIZE = 1 << 16",
-            new="READ_SIZE = 1 << 9",
-        ),
-        Edit(
-            file="duende/adapters/native/warden/keeper.py",
-            old="            for fd, _ in self._epoll.poll():\n",
-            new="            time.sleep(0.01)\n            for fd, _ in self._epoll.poll():\n",
-        ),
-    ],
+    "last-words-are-cut",
+    breaks="output after the last line end never reaches the log",
+    file="duende/adapters/native/warden/logfile.py",
+    old="                    self._append(data)\n                    return",
+    new='                    self._append(data[: data.rfind(b"\\n") + 1])\n                    return',
 )
 mutant(
     "rotation-throws-away",

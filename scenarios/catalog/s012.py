@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 
 from fixtures.daemons import command
 from scenarios.checks import answers, states
@@ -34,9 +33,9 @@ class StatusWhileStarting(Workload):
 
     @staticmethod
     async def _ask(lab: Lab, name: str) -> None:
-        line = ["-I", "-m", "duende", "status", name, "--json", "--runtime-dir", str(lab.folder / "run")]
+        line = [*DUENDE, "status", name, "--json", "--runtime-dir", str(lab.folder / "run")]
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(sys.executable, *line, stdout=pipe, stderr=pipe)
+        process = await asyncio.create_subprocess_exec(*line, stdout=pipe, stderr=pipe)
         out, complaint = await process.communicate()
         try:
             told = json.loads(out)

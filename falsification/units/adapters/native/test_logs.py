@@ -55,7 +55,10 @@ def test_deleted_and_moved_files_are_replaced(tmp_path: Path) -> None:
     path.parent.rmdir()
     log._next_check = 0.0
     log.write(b"two\n")
-    assert path.read_text().splitlines() == ["[duende: 4 bytes of output were lost: the log was deleted]", "two"]
+    assert path.read_text().splitlines() == [
+        "[duende: 4 bytes of output were lost: the log was deleted]",
+        "two",
+    ]
 
 
 def test_what_went_into_a_deleted_file_is_counted(tmp_path: Path) -> None:
