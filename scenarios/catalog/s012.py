@@ -7,6 +7,7 @@ import json
 
 from fixtures.daemons import command
 from scenarios.checks import answers, states
+from scenarios.drivers import DUENDE
 from scenarios.lab import Lab
 from scenarios.scenario import Scenario, Workload
 from scenarios.tables import daemon
