@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 
 import msgspec
 
@@ -38,7 +39,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 class Journal:
     """Keeps the file up to date."""
 
-    def __init__(self, state_dir: str, entries: object) -> None:
+    def __init__(self, state_dir: str, entries: Callable[[], dict[str, Entry]]) -> None:
         self.path = os.path.join(state_dir, "manager.json")
         self.entries: dict[str, Entry] = {}
         """What an earlier manager left."""
@@ -92,7 +93,7 @@ class Journal:
         self._open = False
 
     def _now(self) -> dict[str, Entry]:
-        return self._collect()  # type: ignore[operator,no-any-return]
+        return self._collect()
 
     def _due(self) -> None:
         self._timer = None
