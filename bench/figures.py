@@ -24,6 +24,9 @@ SETTLE = 1.3
 SAMPLES_ONE = 101
 SAMPLES_ALL = 5
 
+SPARED: set[int] = set()
+"""Children of the bench that belong to no peer: the reaper."""
+
 Samples = dict[str, list[float]]
 """Figure name to what was measured, in the figure's unit."""
 
@@ -72,7 +75,7 @@ def living(kind: type[Peer], n: int) -> Iterator[tuple[Peer, Counter]]:
 
 def ours() -> list[int]:
     """Every process below this one. The bench is a subreaper, so that includes those whose parents ended."""
-    return [pid for pid in descendants(os.getpid()) if pid != os.getpid()]
+    return [pid for pid in descendants(os.getpid()) if pid != os.getpid() and pid not in SPARED]
 
 
 def empty(timeout: float) -> bool:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bench.figures import Plan, measure
+from bench.figures import SPARED, Plan, measure
 from bench.peers import Peer, PeerError
+from scenarios.lease import Reaper
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -50,25 +51,28 @@ def run(
     raise_open_files()
     outcome = Outcome()
     began = time.monotonic()
-    for number in range(rounds):
-        turn = number % len(peers)
-        for kind in (*peers[turn:], *peers[:turn]):
-            for size in (few, n):
-                wanted = Plan(figures=_of_size(plan.figures, size, n), kills=plan.kills, idle=plan.idle)
-                if not wanted.figures:
-                    continue
-                since = time.monotonic()
-                try:
-                    samples = measure(kind, size, wanted)
-                except PeerError as error:
-                    outcome.errors.append(f"round {number + 1}, {kind.name}, {size} daemons: {error}")
-                    say(outcome.errors[-1])
-                    continue
-                mine = outcome.samples.setdefault(kind.name, {})
-                for figure, values in samples.items():
-                    mine.setdefault(figure, []).extend(values)
-                took = time.monotonic() - since
-                say(f"round {number + 1} of {rounds}: {kind.name} with {size}: {took:.1f} s")
+    with Reaper() as reaper:
+        SPARED.add(reaper.process.pid)
+        Peer.mark = reaper.environment
+        for number in range(rounds):
+            turn = number % len(peers)
+            for kind in (*peers[turn:], *peers[:turn]):
+                for size in (few, n):
+                    wanted = Plan(figures=_of_size(plan.figures, size, n), kills=plan.kills, idle=plan.idle)
+                    if not wanted.figures:
+                        continue
+                    since = time.monotonic()
+                    try:
+                        samples = measure(kind, size, wanted)
+                    except PeerError as error:
+                        outcome.errors.append(f"round {number + 1}, {kind.name}, {size} daemons: {error}")
+                        say(outcome.errors[-1])
+                        continue
+                    mine = outcome.samples.setdefault(kind.name, {})
+                    for figure, values in samples.items():
+                        mine.setdefault(figure, []).extend(values)
+                    took = time.monotonic() - since
+                    say(f"round {number + 1} of {rounds}: {kind.name} with {size}: {took:.1f} s")
     outcome.seconds = time.monotonic() - began
     return outcome
 
