@@ -10,10 +10,10 @@ LOOK_EVERY = 0.2
 """Seconds between looks; inotify would save these few wake-ups of a command somebody is watching, at the price of a dependency."""
 
 
-def follow(path: str) -> None:
-    """Print what is added to *path* until interrupted."""
+def follow(path: str, start: int) -> None:
+    """Print what is in *path* from byte *start* on, and what is added, until interrupted."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    os.lseek(fd, 0, os.SEEK_END)
+    os.lseek(fd, start, os.SEEK_SET)
     while True:
         data = os.read(fd, 1 << 16)
         if data:

@@ -131,8 +131,10 @@ def do_signal(options: argparse.Namespace) -> int:
 def do_logs(options: argparse.Namespace) -> int:
     """Print the end of a daemon's output."""
     with _client(options) as client:
-        lines = client.ask("logs", name=options.name, lines=options.lines)
         path = client.ask("log_path", name=options.name) if options.follow else None
+        # Before the lines are asked for: what comes in between may be shown twice, but is never missed.
+        start = os.path.getsize(path) if path and os.path.exists(path) else 0
+        lines = client.ask("logs", name=options.name, lines=options.lines)
     if options.json:
         output.json({"ok": True, "result": lines})
         return exits.OK
@@ -141,7 +143,7 @@ def do_logs(options: argparse.Namespace) -> int:
     if options.follow and path:
         from duende.cli.follow import follow
 
-        follow(path)
+        follow(path, start)
     return exits.OK
 
 
