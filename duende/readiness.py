@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from duende.adapters.contract import DaemonHandle, EventKind, PlatformAdapter
-from duende.config.model import DaemonConfig, ReadinessKind
+from duende.config.model import DaemonConfig, ReadinessKind, readiness_of
 
 PROBE_TIMEOUT = 5.0
 """Seconds for one try of a port or program; the whole has `readiness.timeout`."""
@@ -24,10 +24,7 @@ class Readiness:
         late: Callable[[str], None],
     ) -> None:
         self._config = config.readiness
-        kind = config.readiness.kind
-        if kind is ReadinessKind.AUTO:
-            kind = ReadinessKind.NOTIFY if config.daemon is not None else ReadinessKind.NONE
-        self._kind = kind
+        self._kind = readiness_of(config)
         self._adapter = adapter
         self._handle = handle
         self._ready = ready

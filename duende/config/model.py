@@ -199,3 +199,11 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Whether a limit that cannot be enforced is a warning instead of an error."""
     settings: dict[str, Any] = {}
     """The daemon's own settings, free of form: `config.settings` in `init`, new ones after a reload."""
+
+
+def readiness_of(config: DaemonConfig) -> ReadinessKind:
+    """The kind of readiness that `auto` stands for."""
+    kind = config.readiness.kind
+    if kind is ReadinessKind.AUTO:
+        return ReadinessKind.NOTIFY if config.daemon is not None else ReadinessKind.NONE
+    return kind

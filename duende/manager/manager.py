@@ -329,9 +329,8 @@ class DaemonManager:
         self.events.append(event)
         supervisor = self._daemons.get(event.name)
         if supervisor is not None:
-            if event.kind in ("running", "starting"):
-                self.folders.write_pid(supervisor.config, supervisor.pid) if event.kind == "running" else None
             if event.kind == "running":
+                self.folders.write_pid(supervisor.config, supervisor.pid)
                 self._health.begin(supervisor)
             elif event.kind in ("stopped", "failed", "exited", "gave-up"):
                 self._health.end(supervisor)

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 
 from duende.adapters.contract import DaemonHandle, Ownership, StopCertificate, StopStep
+from duende.adapters.native.warden.tree import COOKIE
 from duende.errors import IdentityError, InstanceNotFoundError, SignalFailedError
 from duende.kernel.pidfd import exit_of
 from duende.kernel.process import LOWEST_PID, boot_id, environment_value, read_stat
 from duende.signals import signal_name
 from duende.states import DaemonStatus, Phase, ProcessExit
 
-COOKIE = "DUENDE_DAEMON_ID"
 KILL_GRACE = 5.0
 LOOK_EVERY = 0.02
 

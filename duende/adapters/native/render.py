@@ -11,7 +11,7 @@ from typing import Any
 
 from duende.adapters.contract import SpawnRequest
 from duende.adapters.native.warden.start import ROOT
-from duende.config.model import DaemonConfig, LogDestination, ReadinessKind
+from duende.config.model import DaemonConfig, LogDestination, ReadinessKind, readiness_of
 from duende.errors import ConfigError, SpawnError
 
 INHERITED = (
@@ -220,14 +220,6 @@ class Renderer:
         env["PWD"] = settings["cwd"]
         settings["env"] = env
         return settings
-
-
-def readiness_of(config: DaemonConfig) -> ReadinessKind:
-    """The kind of readiness that `auto` stands for."""
-    kind = config.readiness.kind
-    if kind is ReadinessKind.AUTO:
-        return ReadinessKind.NOTIFY if config.daemon is not None else ReadinessKind.NONE
-    return kind
 
 
 def limits_of(config: DaemonConfig) -> list[tuple[str, int, int]]:

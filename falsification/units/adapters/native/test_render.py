@@ -12,7 +12,7 @@ import pytest
 
 from duende.adapters.contract import SpawnRequest
 from duende.adapters.native import parse
-from duende.adapters.native.render import Launch, Renderer, limits_of, readiness_of
+from duende.adapters.native.render import Launch, Renderer, limits_of
 from duende.config.model import (
     DaemonConfig,
     LogDestination,
@@ -21,6 +21,7 @@ from duende.config.model import (
     ReadinessKind,
     ResourceConfig,
     SecurityConfig,
+    readiness_of,
 )
 from duende.errors import ConfigError, SpawnError
 
