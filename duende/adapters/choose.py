@@ -74,22 +74,43 @@ def detect_platform() -> Platform:
     return detect(look())
 
 
+ADAPTERS = {
+    Platform.NATIVE: "duende.adapters.native.adapter:NativeAdapter",
+    Platform.LINUX: "duende.adapters.systemd.adapter:SystemdAdapter",
+    Platform.CONTAINER: "duende.adapters.container.adapter:ContainerAdapter",
+}
+"""Where the adapters of this version are; imported when they are asked for, with what they need."""
+EXTRAS = {Platform.LINUX: "systemd", Platform.CONTAINER: "container"}
+"""The extra that brings what an adapter imports."""
+
+
 def select_adapter(platform: Platform | None = None, **options: Any) -> PlatformAdapter:
     """The adapter of *platform* (detected when None), made with *options*.
 
     Raises:
-        NotSupportedError: this version has no adapter for it; the native one runs daemons on any Linux.
+        NotSupportedError: this version has no adapter for it, or what it needs is not installed.
     """
-    chosen = platform or detect_platform()
-    if chosen is Platform.NATIVE:
-        from duende.adapters.native.adapter import NativeAdapter
+    import importlib
 
-        return NativeAdapter(**options)
-    raise NotSupportedError(
-        chosen.value,
-        "be driven by this version of duende",
-        remedy="use select_adapter(Platform.NATIVE): it supervises processes anywhere on Linux",
-    )
+    chosen = platform or detect_platform()
+    where = ADAPTERS.get(chosen)
+    if where is None:
+        raise NotSupportedError(
+            chosen.value,
+            "be driven by this version of duende",
+            remedy="use select_adapter(Platform.NATIVE): it supervises processes anywhere on Linux",
+        )
+    module, _, name = where.partition(":")
+    try:
+        adapter: PlatformAdapter = getattr(importlib.import_module(module), name)(**options)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(chosen, "")
+        raise NotSupportedError(
+            chosen.value,
+            f"be driven here: the Python package {error.name!r} is missing",
+            remedy=f"pip install 'duende[{extra}]'" if extra else "",
+        ) from error
+    return adapter
 
 
 def default_adapter(

@@ -174,6 +174,14 @@ class EventKind(enum.Enum):
     LOG_LINE = "log-line"
     """A line matched the readiness pattern."""
     LOG_LOST = "log-lost"
+    RESTARTED = "restarted"
+    """The platform restarted it by itself (`restart.delegate`); `pid` is the new main process."""
+    HEALTHY = "healthy"
+    """The platform's own health check found it well again."""
+    UNHEALTHY = "unhealthy"
+    """The platform's own health check failed as often as configured."""
+    OUT_OF_MEMORY = "out-of-memory"
+    """The platform says that something of it was killed for memory; its EXITED comes apart, if the main process ended."""
     ALERT = "alert"
 
 
@@ -187,6 +195,30 @@ class AdapterEvent(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
     leftovers: bool = False
     """EXITED: descendants of the main process are still alive."""
+
+
+class Found(enum.Enum):
+    """What the platform made of a setting."""
+
+    HONOURED = "honoured"
+    """Exactly as configured."""
+    APPROXIMATED = "approximated"
+    """Something near: `why` says in which way it differs."""
+    IGNORED = "ignored"
+    """Not at all."""
+
+
+class SettingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting of a configuration beside what was read back from the platform."""
+
+    key: str
+    """Dotted key, as in the configuration."""
+    wanted: str
+    found: str
+    """As read back from the running daemon, never from what was sent; empty where nothing can be read."""
+    outcome: Found
+    why: str = ""
+    """Where it was read (a property, a file), and what differs."""
 
 
 EventSink = Callable[[AdapterEvent], None]
@@ -254,6 +286,15 @@ class PlatformAdapter(ABC):
     @abstractmethod
     def subscribe(self, sink: EventSink) -> None:
         """Report events of all daemons to *sink* from now on."""
+
+    @abstractmethod
+    async def explain(self, handle: DaemonHandle, config: DaemonConfig) -> list[SettingReport]:
+        """Read back what the platform made of each setting of *config* that is set or has a default that limits something.
+
+        Raises:
+            InstanceNotFoundError: it does not run (any more).
+            StatusFailedError: the platform did not say.
+        """
 
     @abstractmethod
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from duende.config.capabilities import CAPABILITIES
 from duende.config.model import (
     DEFAULT_MEMORY_BYTES,
     DEFAULT_MEMORY_SWAP_BYTES,
@@ -31,6 +32,8 @@ ARGUMENTS_MAX = 6 * 1024 * 1024
 """execve(2): and never more than that, three quarters of _STK_LIM, however large the stack."""
 LARGEST = 2**63 - 1
 """The largest number that files of cgroups and rlimits take."""
+ADAPTERS = ("native", "systemd", "launchd", "container", "pepita", "wos")
+"""The `[platform.*]` tables, and what `platform.adapter` may say."""
 _PATHS = ("binary_path", "config_path", "env_file", "working_dir", "pid_file")
 _POSITIVE = (
     "shutdown_timeout", "health_check.interval", "health_check.timeout", "readiness.timeout",
@@ -38,7 +41,7 @@ _POSITIVE = (
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "restart.initial_delay", "restart.max_delay",
-    "restart.max_retries", "restart.stable_after", "readiness.settle",
+    "restart.max_retries", "restart.stable_after", "readiness.settle", "health_check.watchdog",
     "logging.backups", "resources.memory_bytes", "resources.memory_swap_bytes", "resources.io_read_bps",
     "resources.io_write_bps", "resources.core_bytes", "resources.address_space_bytes",
     "resources.stack_bytes",
@@ -82,7 +85,8 @@ def problems(config: DaemonConfig) -> list[Problem]:
         *_resources(config.resources),
         *_what_to_run(config),
     ]
-    found += [*_paths(config), *_environment(config), *_checks(config), *_platform(config)]
+    found += [*_paths(config), *_environment(config), *_checks(config), *_security(config)]
+    found += _platform(config)
     found += _free_numbers(config.settings, "settings")
     return found
 
@@ -288,6 +292,24 @@ def argument_room(stack_bytes: int | None = None) -> int:
     return max(ARG_MAX, min(limit // 4, ARGUMENTS_MAX))
 
 
+def _security(config: DaemonConfig) -> Iterator[Problem]:
+    security = config.security
+    if security.umask is not None and not 0 <= security.umask <= 0o777:
+        yield "security.umask", f"{security.umask:o} (octal) must be between 0 and 777"
+    for path in security.writable_paths:
+        if not path.startswith("/"):
+            yield "security.writable_paths", f"{path!r} must be an absolute path"
+    for key, names in (
+        ("drop_capabilities", security.drop_capabilities),
+        ("add_capabilities", security.add_capabilities),
+    ):
+        for name in names:
+            if name not in CAPABILITIES and not (name == "ALL" and key == "drop_capabilities"):
+                near = name.upper().removeprefix("CAP_")
+                hint = f"; write {near}" if near in CAPABILITIES else "; see capabilities(7)"
+                yield f"security.{key}", f"{name!r} is no capability{hint}"
+
+
 def _checks(config: DaemonConfig) -> Iterator[Problem]:
     for key, port in (
         ("health_check.port", config.health_check.port),
@@ -315,6 +337,8 @@ def _checks(config: DaemonConfig) -> Iterator[Problem]:
 
 def _platform(config: DaemonConfig) -> Iterator[Problem]:
     platform = config.platform
+    if platform.adapter is not None and platform.adapter not in ADAPTERS:
+        yield "platform.adapter", f"{platform.adapter!r} is no adapter; known: {', '.join(ADAPTERS)}"
     if platform.priority is not None and not 0 <= platform.priority <= 7:
         yield "platform.priority", f"{platform.priority} must be between 0 (strongest) and 7"
     if platform.vcpus is not None and platform.vcpus < 1:

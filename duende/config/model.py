@@ -40,7 +40,7 @@ class LogDestination(enum.Enum):
     """Where stdout and stderr go."""
 
     FILE = "file"
-    """Captured into a rotating file."""
+    """Captured: into a rotating file natively, into the platform's own store (journal, container log) elsewhere unless a path is given."""
     INHERIT = "inherit"
     """The adapter's own stdout and stderr."""
     NULL = "null"
@@ -88,6 +88,8 @@ class HealthCheckConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """A TCP port on loopback that accepts while the daemon is well."""
     restart: bool = True
     """Whether an unhealthy daemon is restarted, as far as its policy restarts failures."""
+    watchdog: float = 0.0
+    """Seconds within which the daemon must say WATCHDOG=1 (sd_notify(3)), again and again; 0 asks for nothing."""
 
 
 class RestartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,6 +107,8 @@ class RestartConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A run of that many seconds resets the delay."""
     jitter: float = 0.0
     """0 to 1: the delay is multiplied by a random factor in [1 - jitter, 1 + jitter], then capped."""
+    delegate: bool = False
+    """Let the platform restart it, also while no manager runs. Refused where the platform would not do exactly this policy."""
 
 
 class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,16 +142,28 @@ class ReadinessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Hardening that the native adapter applies itself."""
+    """Hardening. What a platform cannot do is reported as ignored, or refused (`best_effort`)."""
 
     no_new_privileges: bool = False
     umask: int | None = None
     supplementary_groups: tuple[str, ...] = ()
+    read_only_root: bool = False
+    """The daemon sees every file system read-only but `writable_paths`."""
+    writable_paths: tuple[str, ...] = ()
+    """Absolute paths that stay writable under `read_only_root`."""
+    private_tmp: bool = False
+    """A /tmp of its own."""
+    drop_capabilities: tuple[str, ...] = ()
+    """Capabilities (capabilities(7), without CAP_) the daemon must not have; "ALL" drops all but `add_capabilities`."""
+    add_capabilities: tuple[str, ...] = ()
+    """Capabilities it keeps or gets, as far as the platform has them to give."""
 
 
 class PlatformSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[platform]`: keys of single platforms. Sub-tables belong to the adapter of that name and are checked by it."""
 
+    adapter: str | None = None
+    """Which adapter runs this daemon: native, systemd, container, ...; absent means the manager's own."""
     container_image: str | None = None
     vcpus: int | None = None
     kernel_path: str | None = None

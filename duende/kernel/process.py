@@ -87,6 +87,13 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in raw.split()] if raw else []
 
 
+def status_fields(pid: int) -> dict[str, str]:
+    """The lines of /proc/<pid>/status by their names; empty when there is no such process (any more)."""
+    raw = _read(f"/proc/{pid}/status")
+    pairs = (line.partition(":") for line in raw.decode(errors="replace").splitlines()) if raw else ()
+    return {name: value.strip() for name, _, value in pairs}
+
+
 def environment_value(pid: int, key: str) -> str | None:
     """The value that *key* had in the environment the process was started with, or None."""
     raw = _read(f"/proc/{pid}/environ")

@@ -15,11 +15,13 @@ from duende.adapters.contract import (
     DaemonHandle,
     EventKind,
     EventSink,
+    Found,
     Ownership,
     Platform,
     PlatformAdapter,
     Probe,
     ProbeState,
+    SettingReport,
     SpawnRequest,
     StopCertificate,
     StopStep,
@@ -254,6 +256,19 @@ class FakeAdapter(PlatformAdapter):
     async def adopt(self, handle: DaemonHandle) -> Ownership:
         """Nothing to take over: memory has one owner."""
         return await self.verify(handle)
+
+    async def explain(self, handle: DaemonHandle, config: DaemonConfig) -> list[SettingReport]:
+        """Memory honours everything and can be asked for one limit.
+
+        Raises:
+            InstanceNotFoundError: it does not run.
+        """
+        if await self.verify(handle) is not Ownership.OURS:
+            raise InstanceNotFoundError(f"{handle.name!r} does not run")
+        wanted = str(config.resources.memory_bytes)
+        return [
+            SettingReport(key="resources.memory_bytes", wanted=wanted, found=wanted, outcome=Found.HONOURED)
+        ]
 
     def subscribe(self, sink: EventSink) -> None:
         """Report to *sink*."""

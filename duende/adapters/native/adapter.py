@@ -17,6 +17,7 @@ from duende.adapters.contract import (
     Platform,
     PlatformAdapter,
     Probe,
+    SettingReport,
     SpawnRequest,
     StopCertificate,
 )
@@ -225,6 +226,18 @@ class NativeAdapter(Exchange, PlatformAdapter):
         """The last *lines* lines of output."""
         path = handle.data.get("log")
         return tail(path, lines) if path else []
+
+    async def explain(self, handle: DaemonHandle, config: DaemonConfig) -> list[SettingReport]:
+        """Read back what the kernel made of each setting; see `PlatformAdapter.explain`.
+
+        Raises:
+            InstanceNotFoundError: it has ended.
+        """
+        from duende.adapters.native.explain import explain
+
+        if foreign.verify(handle, self._boot) is not Ownership.OURS:
+            raise InstanceNotFoundError(f"cannot explain {handle.name!r}: it does not run")
+        return explain(handle.name, handle.pid, config)
 
     async def pause(self, handle: DaemonHandle) -> None:
         """Stop it from running."""

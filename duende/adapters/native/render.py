@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from duende.adapters.contract import SpawnRequest
+from duende.adapters.native.ignored import refuse_ignored
 from duende.adapters.native.warden.start import ROOT
 from duende.config.model import DaemonConfig, LogDestination, ReadinessKind, readiness_of
 from duende.errors import ConfigError, SpawnError
@@ -193,9 +194,13 @@ class Renderer:
             config.group,
             config.working_dir,
             config.daemon is None,
+            config.best_effort,
+            config.health_check.watchdog,
+            config.restart.delegate,
         )
         if config.env_file is None and key in self._settings:
             return self._settings[key][0]
+        refuse_ignored(config)
         settings = self._build(config)
         self._settings[key] = (settings, parts)
         return settings

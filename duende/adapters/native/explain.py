@@ -1,0 +1,125 @@
+"""What the kernel made of a configuration, read back from a running process (proc(5), prlimit(2)), and what the native adapter leaves out.
+
+A plain process has rlimits, a user and a folder; what needs a control group or a mount namespace is ignored here, and said so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from duende.adapters.contract import Found, SettingReport
+from duende.adapters.native.ignored import IGNORED, asked, value_of
+from duende.adapters.native.render import limits_of
+from duende.config.model import DaemonConfig
+from duende.errors import InstanceNotFoundError
+from duende.kernel.process import read_stat, status_fields
+
+KEYS = {
+    "RLIMIT_NOFILE": "resources.open_files_max",
+    "RLIMIT_DATA": "resources.memory_bytes",
+    "RLIMIT_CORE": "resources.core_bytes",
+    "RLIMIT_STACK": "resources.stack_bytes",
+    "RLIMIT_AS": "resources.address_space_bytes",
+    "RLIMIT_MEMLOCK": "resources.lock_memory",
+}
+
+
+def explain(name: str, pid: int, config: DaemonConfig) -> list[SettingReport]:
+    """Every setting beside what the process *pid* has; the caller has verified that it is the daemon's.
+
+    Raises:
+        InstanceNotFoundError: it has ended.
+    """
+    stat, fields = read_stat(pid), status_fields(pid)
+    if stat is None or not fields:
+        raise InstanceNotFoundError(f"cannot explain {name!r}: process {pid} has ended")
+    return [*_limits(pid, config), *_identity(pid, config, fields), *_left_out(config)]
+
+
+def _limits(pid: int, config: DaemonConfig) -> Iterator[SettingReport]:
+    import resource
+
+    for name, soft, _ in limits_of(config):
+        try:
+            found = resource.prlimit(pid, getattr(resource, name))[0]
+        except ProcessLookupError:
+            raise InstanceNotFoundError(f"process {pid} has ended") from None
+        wanted = resource.RLIM_INFINITY if soft == -1 else soft
+        outcome, why = Found.HONOURED, name
+        if name == "RLIMIT_DATA":
+            outcome, why = (
+                Found.APPROXIMATED,
+                "RLIMIT_DATA: private memory of each process, not of all together",
+            )
+        elif name == "RLIMIT_MEMLOCK":
+            outcome = Found.HONOURED if found == wanted else Found.APPROXIMATED
+            why = "RLIMIT_MEMLOCK; CAP_IPC_LOCK goes beyond it"
+        if name != "RLIMIT_MEMLOCK" and found != wanted:
+            outcome, why = Found.APPROXIMATED, f"{name}: as much as the hard limit here allows"
+        yield SettingReport(
+            key=KEYS[name], wanted=_text(wanted), found=_text(found), outcome=outcome, why=why
+        )
+
+
+def _text(value: int) -> str:
+    return "unlimited" if value == -1 else str(value)
+
+
+def _identity(pid: int, config: DaemonConfig, fields: dict[str, str]) -> Iterator[SettingReport]:
+    status = f"/proc/{pid}/status"
+    if config.user is not None:
+        yield _same("user", str(_user_id(config.user)), fields["Uid"].split()[1], status)
+    if config.group is not None:
+        yield _same("group", str(_group_id(config.group)), fields["Gid"].split()[1], status)
+    if config.security.supplementary_groups:
+        wanted = {str(_group_id(each)) for each in config.security.supplementary_groups}
+        found = set(fields["Groups"].split())
+        yield SettingReport(
+            key="security.supplementary_groups",
+            wanted=" ".join(sorted(wanted)),
+            found=" ".join(sorted(found)),
+            outcome=Found.HONOURED if wanted <= found else Found.IGNORED,
+            why=status,
+        )
+    if config.working_dir is not None:
+        try:
+            where = os.readlink(f"/proc/{pid}/cwd")
+        except OSError:
+            where = ""
+        # A daemon may go elsewhere by itself, so another folder is no proof that it was not started in this one.
+        outcome = Found.HONOURED if where == os.path.realpath(config.working_dir) else Found.APPROXIMATED
+        yield SettingReport(
+            key="working_dir", wanted=config.working_dir, found=where, outcome=outcome, why=f"/proc/{pid}/cwd"
+        )
+    if config.resources.nice is not None:
+        nice = os.getpriority(os.PRIO_PROCESS, pid)
+        yield _same("resources.nice", str(config.resources.nice), str(nice), "getpriority(2)")
+    if config.security.umask is not None:
+        yield _same("security.umask", f"{config.security.umask:04o}", fields["Umask"], status)
+    if config.security.no_new_privileges:
+        yield _same("security.no_new_privileges", "1", fields["NoNewPrivs"], status)
+
+
+def _same(key: str, wanted: str, found: str, why: str) -> SettingReport:
+    outcome = Found.HONOURED if wanted == found else Found.IGNORED
+    return SettingReport(key=key, wanted=wanted, found=found, outcome=outcome, why=why)
+
+
+def _user_id(name: str) -> int:
+    import pwd
+
+    return int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
+
+
+def _group_id(name: str) -> int:
+    import grp
+
+    return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
+
+
+def _left_out(config: DaemonConfig) -> Iterator[SettingReport]:
+    for key, why in IGNORED.items():
+        value = value_of(config, key)
+        if asked(config, key) or (key.startswith("resources.") and value):
+            yield SettingReport(key=key, wanted=str(value), found="", outcome=Found.IGNORED, why=why)

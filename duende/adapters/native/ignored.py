@@ -1,0 +1,58 @@
+"""What a plain process cannot be given: it is refused where somebody asked for it, unless `best_effort` lets it pass."""
+
+from __future__ import annotations
+
+from duende.config.model import DaemonConfig
+from duende.errors import PlatformConfigError
+
+IGNORED = {
+    "resources.memory_swap_bytes": "it needs a control group",
+    "resources.cpu_quota_percent": "it needs a control group",
+    "resources.cpu_shares": "it needs a control group",
+    "resources.pids_max": "it needs a control group",
+    "resources.io_read_bps": "it needs a control group",
+    "resources.io_write_bps": "it needs a control group",
+    "security.read_only_root": "it needs a mount namespace",
+    "security.writable_paths": "it needs a mount namespace",
+    "security.private_tmp": "it needs a mount namespace",
+    "security.drop_capabilities": "a plain process keeps what its user has",
+    "security.add_capabilities": "a plain process keeps what its user has",
+    "health_check.watchdog": "the manager asks by health checks instead",
+    "restart.delegate": "the kernel restarts nothing",
+}
+"""Dotted key -> why the native adapter does nothing with it."""
+_DEFAULTS = DaemonConfig(name="defaults", binary_path="/")
+
+
+def refuse_ignored(config: DaemonConfig) -> None:
+    """Refuse what somebody asked for and nothing here would enforce, unless `best_effort` lets it pass. Defaults ask for nothing.
+
+    Raises:
+        PlatformConfigError: the first such key.
+    """
+    if config.best_effort:
+        return
+    for key, why in IGNORED.items():
+        if asked(config, key):
+            raise PlatformConfigError(
+                f"cannot apply {key} = {value_of(config, key)!r} to {config.name!r} natively: {why}",
+                remedy="use the systemd or container adapter, or set best_effort = true to run without it",
+            )
+
+
+def asked(config: DaemonConfig, key: str) -> bool:
+    """Whether somebody wrote it: a default swap is raised to a larger memory by reading the configuration."""
+    if key == "resources.memory_swap_bytes":
+        resources = config.resources
+        return resources.memory_swap_bytes not in (
+            _DEFAULTS.resources.memory_swap_bytes,
+            resources.memory_bytes,
+            0,
+        )
+    return value_of(config, key) != value_of(_DEFAULTS, key)
+
+
+def value_of(config: DaemonConfig, key: str) -> object:
+    """The value under a dotted key of two parts."""
+    section, _, name = key.partition(".")
+    return getattr(getattr(config, section), name)
