@@ -28,11 +28,8 @@ from duende.signals import Signal
 from duende.states import DaemonStatus, FailureKind, FailureReason, HealthStatus, Phase, ProcessExit
 from duende.supervision import Launcher, SupervisorEvent, Wish, spread
 
-FIELDS = """
-_adapter _began _clock _early _emit_event _import_path _launched _launcher _launching _lock
-_readiness _sent _stopping _timer _waiting config config_hash daemon_id handle health last_exit
-last_stop next_restart_at note restart_state started_at status wish
-"""
+FIELDS = """_adapter _began _clock _early _emit_event _import_path _launched _launcher _launching _lock _readiness _sent _stopping
+_timer _waiting config config_hash daemon_id handle health last_exit last_stop next_restart_at note restart_state started_at status wish"""
 
 
 class Supervisor:
@@ -64,10 +61,8 @@ class Supervisor:
         self.last_stop: StopCertificate | None = None
         self.started_at: float | None = None
         """Wall clock of the last start that became ready."""
-        self.next_restart_at: float | None = None
-        """Monotonic time of the restart that is planned, or None."""
-        self.note = ""
-        """What the daemon last said of itself (STATUS=)."""
+        self.next_restart_at: float | None = None  # monotonic time of the restart that is planned
+        self.note = ""  # what the daemon last said of itself (STATUS=)
         self._adapter = adapter
         self._launcher = launcher
         self._emit_event = emit
@@ -126,16 +121,19 @@ class Supervisor:
         self._go()
 
     async def ready(self) -> None:
-        """Wait until Running.
+        """Wait until Running; raises as `start` does."""
+        await self.expect()
 
-        Raises:
-            DuendeError: the start failed.
-        """
+    def expect(self) -> asyncio.Future[None]:
+        """What `ready` waits for, to be asked before the daemon can have failed."""
+        future = asyncio.get_running_loop().create_future()
         if self.status.phase is Phase.RUNNING:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        await future
+            future.set_result(None)
+        elif self.status.is_terminal and self.next_restart_at is None:
+            future.set_exception(StateError(f"{self.name!r} is {self.status}, and about to stay so"))
+        else:
+            self._waiting.append(future)
+        return future
 
     async def stop(self) -> StopCertificate:
         """Stop, and keep it stopped; stopping what is stopped is harmless. Interrupts a start that is under way."""
@@ -188,7 +186,7 @@ class Supervisor:
         )
 
     def launched(self, result: DaemonHandle | Exception) -> None:
-        """The launcher's answer."""
+        """Take the launcher's answer."""
         self._launching = False
         early, self._early = self._early, []
         if self._launched is not None and not self._launched.done():

@@ -216,15 +216,15 @@ class DaemonManager:
             try:
                 supervisor = self._get(name)
                 supervisor.begin()
-                begun.append(supervisor)
+                begun.append((name, supervisor.expect()))
             except DuendeError as error:
                 results[name] = error
-        for supervisor in begun:
+        for name, ready in begun:
             try:
-                await supervisor.ready()
-                results[supervisor.name] = None
+                await ready
+                results[name] = None
             except DuendeError as error:
-                results[supervisor.name] = error
+                results[name] = error
         return results
 
     def begin_many(self, names: Iterable[str]) -> None:

@@ -112,6 +112,7 @@ class NativeAdapter(Exchange, PlatformAdapter):
         try:
             await asyncio.wait_for(asyncio.shield(batch.done), SPAWN_TIMEOUT + SPAWN_EACH * len(requests))
         except TimeoutError:
+            batch.late = True
             late = PlatformTimeoutError("start a daemon", SPAWN_TIMEOUT)
             return [batch.results.get(request.daemon_id, late) for request in requests]
         return [batch.results[request.daemon_id] for request in requests]

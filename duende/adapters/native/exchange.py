@@ -137,6 +137,8 @@ class Exchange:
             record = self._records.get(message[2])
             if record is not None and record.stop is not None and not record.stop.done():
                 record.stop.set_result(message)
+            elif record is None and self._link is not None:
+                self._link.send("forget", [message[2]])  # it was started too late for whoever asked
         elif verb == "signalled":
             future = self._requests.get(message[1])
             if future is not None and not future.done():
@@ -163,6 +165,10 @@ class Exchange:
             request = batch.by_id[daemon_id]
             if not pid:
                 batch.results[daemon_id] = parse.spawn_error(request.config.name, entry)
+                continue
+            if batch.late and self._link is not None:
+                self._link.send("stop", 0, [(daemon_id, 0.0)])
+                batch.results[daemon_id] = PlatformTimeoutError("start a daemon", SPAWN_TIMEOUT)
                 continue
             log = batch.logs.get(daemon_id)
             handle = DaemonHandle(

@@ -37,7 +37,7 @@ class Record:
 class Batch:
     """A batch of starts under way."""
 
-    __slots__ = ("by_id", "done", "logs", "number", "requests", "results")
+    __slots__ = ("by_id", "done", "late", "logs", "number", "requests", "results")
 
     def __init__(self, number: int, requests: Sequence[SpawnRequest]) -> None:
         self.number = number
@@ -46,3 +46,5 @@ class Batch:
         self.results: dict[str, DaemonHandle | Exception] = {}
         self.logs: dict[str, str | None] = {}
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.late = False
+        """Whoever asked was told that it took too long: what still starts is ended."""

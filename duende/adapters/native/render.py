@@ -38,6 +38,8 @@ PYTHON_INHERITED = (
     "PYTHONHOME",
 )
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+REMEMBERED = 4096
+"""Configurations whose settings are found by identity."""
 RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from duende.host.main import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -72,7 +74,10 @@ class Renderer:
         self.state_dir = state_dir
         self._environ = environ
         self._nice = os.getpriority(os.PRIO_PROCESS, 0)
-        self._settings: dict[tuple[Any, ...], tuple[dict[str, Any], tuple[Any, ...]]] = {}
+        self._settings: dict[tuple[Any, ...], dict[str, Any]] = {}
+        """By equality of what they are made from."""
+        self._quick: dict[tuple[Any, ...], tuple[dict[str, Any], tuple[Any, ...]]] = {}
+        """By identity of the same."""
         self._programs: dict[tuple[str, str], str] = {}
 
     def render(self, request: SpawnRequest) -> Launch:
@@ -185,10 +190,9 @@ class Renderer:
         return pipe, ("open", daemon_id, pipe, path, config.logging.max_bytes, config.logging.backups)
 
     def _settings_of(self, config: DaemonConfig) -> dict[str, Any]:
-        # Instances of one template share their parts, so identity is equality here; the parts are kept alive beside the entry.
+        # Instances of one template share their parts, so identity is equality there, and quick; the parts are kept alive beside the entry.
         parts = (config.resources, config.security, config.env)
-        key = (
-            *map(id, parts),
+        rest = (
             config.env_file,
             config.user,
             config.group,
@@ -198,11 +202,18 @@ class Renderer:
             config.health_check.watchdog,
             config.restart.delegate,
         )
-        if config.env_file is None and key in self._settings:
-            return self._settings[key][0]
+        quick = (*map(id, parts), *rest)
+        if config.env_file is None and quick in self._quick:
+            return self._quick[quick][0]
         refuse_ignored(config)
         settings = self._build(config)
-        self._settings[key] = (settings, parts)
+        if config.env_file is None:
+            # Daemons that were written apart and ask for the same are one batch all the same.
+            same = (config.resources, config.security, *sorted(config.env.items()), *rest)
+            settings = self._settings.setdefault(same, settings)
+            if len(self._quick) >= REMEMBERED:
+                self._quick.clear()
+            self._quick[quick] = (settings, parts)
         return settings
 
     def _build(self, config: DaemonConfig) -> dict[str, Any]:

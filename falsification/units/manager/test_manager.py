@@ -70,10 +70,10 @@ def test_many_start_together_and_each_error_is_its_own() -> None:
             names = [f"d-{number}" for number in range(20)]
             for name in names:
                 manager.register(replaced(name=name, restart=RestartConfig(policy=RestartPolicy.NEVER)))
-            adapter.knobs.start_errors = [refused("d-0")]
+            adapter.knobs.start_errors = [refused("d-0"), refused("d-1")]
             results = await manager.start_many([*names, "nobody"])
             assert isinstance(results["nobody"], NotFoundError)
-            assert sum(error is None for error in results.values()) == 19
+            assert {name for name, error in results.items() if error is not None} == {"d-0", "d-1", "nobody"}
             seen: list[SupervisorEvent] = []
             stop = manager.subscribe(seen.append)
             assert all(proof.proven for proof in await manager.shutdown_all())

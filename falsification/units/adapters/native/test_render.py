@@ -15,15 +15,17 @@ from duende.adapters.native import parse
 from duende.adapters.native.render import Launch, Renderer, limits_of
 from duende.config.model import (
     DaemonConfig,
+    HealthCheckConfig,
     LogDestination,
     LoggingConfig,
     PlatformSection,
     ReadinessKind,
     ResourceConfig,
+    RestartConfig,
     SecurityConfig,
     readiness_of,
 )
-from duende.errors import ConfigError, SpawnError
+from duende.errors import ConfigError, PlatformConfigError, SpawnError
 
 HOST = {"PATH": "/usr/bin:/bin", "HOME": "/root", "SECRET": "s", "VIRTUAL_ENV": "/venv"}
 
@@ -109,6 +111,41 @@ def test_settings_are_shared_by_instances() -> None:
         for name in ("a", "b")
     )
     assert one.settings is two.settings
+
+
+def test_settings_written_apart_are_one_batch() -> None:
+    """Daemons configured one by one with the same values start together, and those with others do not."""
+    own = renderer()
+
+    def settings_of(number: int, memory: int) -> dict[str, Any]:
+        config = DaemonConfig(
+            name=f"n-{number}",
+            binary_path="/bin/true",
+            env={"K": "v"},
+            resources=ResourceConfig(memory_bytes=memory),
+        )
+        return own.render(SpawnRequest(daemon_id=str(number), config=config)).settings
+
+    found = [settings_of(number, 1 << 30) for number in range(5)]
+    assert all(each is found[0] for each in found)
+    assert settings_of(5, 1 << 29) is not found[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({"resources": ResourceConfig(pids_max=5)}, "resources.pids_max"),
+        ({"resources": ResourceConfig(cpu_quota_percent=50)}, "resources.cpu_quota_percent"),
+        ({"security": SecurityConfig(private_tmp=True)}, "security.private_tmp"),
+        ({"restart": RestartConfig(delegate=True)}, "restart.delegate"),
+        ({"health_check": HealthCheckConfig(watchdog=1.0)}, "health_check.watchdog"),
+    ],
+)
+def test_what_nobody_would_enforce_is_refused(fields: dict[str, Any], key: str) -> None:
+    """A limit that a plain process cannot be given is an error that names it, unless best_effort says otherwise."""
+    with pytest.raises(PlatformConfigError, match=f"cannot apply {key} .* best_effort"):
+        rendered(binary_path="/bin/true", **fields)
+    assert rendered(binary_path="/bin/true", best_effort=True, **fields).settings
 
 
 def test_users_and_groups_are_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
