@@ -67,9 +67,7 @@ def test_a_start_that_comes_too_late_is_ended(make_adapter: MakeAdapter) -> None
             batch.late = True
             await asyncio.wait_for(batch.done, 10)
             assert isinstance(batch.results[request.daemon_id], PlatformTimeoutError)
-            await until(
-                lambda: not _children_running("sleep", adapter.helper_pid), "the late daemon is ended"
-            )
+            await until(lambda: not _children_running({"sleep"}, adapter.helper_pid))
             assert said == []
 
     run(body())
