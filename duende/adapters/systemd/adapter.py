@@ -128,7 +128,7 @@ class SystemdAdapter(Starter, PlatformAdapter):
         """How the daemon is, from systemd; see `PlatformAdapter.status`."""
         record = self._record_of(handle)
         if record is not None and record.exit is not None:
-            return parse.ended_status(record.state)
+            return parse.exit_status(record.exit)
         try:
             path = await self._signal_path(handle, record)
             (value,) = await self.bus.call(path, PROPERTIES, "Get", "ss", [UNIT, "SubState"])

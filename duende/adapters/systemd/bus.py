@@ -65,6 +65,8 @@ class Bus:
         self.user = user
         self.timeout = timeout
         """Seconds for each call, and for connecting."""
+        self.generation = 0
+        """Counts connections: what belongs to an earlier one has ended with it."""
         self.local = False
         """Whether process numbers of the bus are those of this process: one pid namespace."""
         self.on_signal: Callable[[Message], None] = _ignore
@@ -184,6 +186,7 @@ class Bus:
             bus.disconnect()
             raise
         self._bus = bus
+        self.generation += 1
         self._watch = asyncio.create_task(self._watch_end(bus))
         return bus
 

@@ -32,6 +32,8 @@ from duende.kernel.process import boot_id
 
 RECONNECT_FIRST, RECONNECT_MOST = 0.1, 5.0
 """Seconds between tries to come back to a lost bus, doubled each time: dbus is restarted within one, a machine that goes down never comes back."""
+UNLOAD_TIMEOUT = 2.0
+"""Seconds for systemd to unload a unit that has ended; it takes milliseconds, unless somebody else refers to it."""
 _log = logging.getLogger(__name__)
 
 
@@ -76,6 +78,7 @@ class Exchange:
         self._finished: dict[str, str] = {}
         """Results of jobs that were over before their number was known here."""
         self._starting = 0
+        self._reloading = False
         self._stops: dict[str, asyncio.Task[StopCertificate]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -118,6 +121,18 @@ class Exchange:
                 raise StatusFailedError(f"systemd answered {answer!r} when asked for {record.unit}")
             parse.update(record.state, answer)
 
+    async def group_of(self, record: Record) -> str:
+        """The control group of the unit: systemd sends no signal for this property, and only who counts in another pid namespace needs it."""
+        if not record.state.group and not self.bus.local:
+            try:
+                (value,) = await self.bus.call(record.path, PROPERTIES, "Get", "ss", [SERVICE, "ControlGroup"])
+            except Refusal as refusal:
+                if refusal.short not in GONE:
+                    raise
+                return ""
+            parse.update(record.state, {"ControlGroup": value})
+        return record.state.group
+
     async def processes(self, record: Record) -> list[tuple[int, str]]:
         """The processes in the control group of the unit, as systemd sees them; none once it is unloaded."""
         try:
@@ -154,14 +169,16 @@ class Exchange:
                 await record.until(lambda: record.state.sub != "exited" or record.removed, self.timeout)
             if record.state.sub == "failed":
                 await self.unit_call(record.path, "ResetFailed")
-            await self.unit_call(record.path, "Unref")
+            if record.held == self.bus.generation:
+                record.held = 0
+                await self.unit_call(record.path, "Unref")
         except Refusal as refusal:
             if refusal.short in GONE:
                 record.removed = True
                 return
             if refusal.short != "NotReferenced":
                 raise self.bus.explained(refusal) from refusal
-        await record.until(lambda: record.removed, self.timeout)
+        await record.until(lambda: record.removed, UNLOAD_TIMEOUT)
 
     # -- signals -------------------------------------------------------------------------------------------------------------
 
@@ -184,19 +201,51 @@ class Exchange:
             self._on_job(body[1], body[3])
         elif member == "UnitRemoved" and len(body) == 2:
             record = self._by_path.get(body[1])
-            if record is not None:
+            if record is not None and not self._reloading:
                 self._on_removed(record)
-        elif member == "Reloading" and body == [False]:
-            self._spawn(self._catch_up())
+        elif member == "Reloading" and len(body) == 1:
+            # systemd drops all its units and makes them again: what it removes meanwhile is not gone.
+            self._reloading = bool(body[0])
+            if not self._reloading:
+                self._spawn(self._catch_up())
         elif member == "NameOwnerChanged" and message.interface == DBUS and len(body) == 3 and body[0] == SYSTEMD and body[2]:
-            self._facts = None
+            self._facts, self._reloading = None, False
             self._spawn(self._again())
 
     def look(self, record: Record) -> None:
         """Report what the present state of *record* says, and wake who waits for it."""
-        for event in list(record.events(time.monotonic())):
+        for event in list(record.events()):
             self._emit(event)
+        if record.over:
+            if record.state.sub == "exited" or record.delegated:
+                if record.once("end"):
+                    self._spawn(self._make_sure(record))
+            else:
+                # What stop-sigterm and the like still work on is left over.
+                self._end(record, leftovers=not record.state.gone)
         record.wake()
+
+    async def _make_sure(self, record: Record) -> None:
+        """Look once more at what seems to have ended.
+
+        systemd leaves alone what outlives a clean exit; and on its way to a restart of its own it says `failed` or `dead` for a moment.
+        """
+        left = False
+        try:
+            if record.delegated:
+                (sub,) = await self.bus.call(record.path, PROPERTIES, "Get", "ss", [UNIT, "SubState"])
+                if parse.plain(sub) not in parse.ENDED:
+                    record.told.discard(("end", record.state.invocation))
+                    return
+            left = bool(await self.processes(record))
+        except (PlatformError, Refusal) as error:
+            _log.warning("cannot tell what %s left behind: %s", record.unit, error)
+        self._end(record, leftovers=left)
+        record.wake()
+
+    def _end(self, record: Record, *, leftovers: bool) -> None:
+        if record.exit is None:
+            self._emit(record.end(parse.process_exit(record.state, time.monotonic()), leftovers=leftovers))
 
     def _on_job(self, job: str, result: str) -> None:
         future = self._jobs.pop(job, None)
@@ -210,7 +259,7 @@ class Exchange:
         if record.started and record.exit is None:
             # Somebody else stopped it and let it go while nobody here looked: the last state is all there is.
             record.state.main_pid = 0
-            self._emit(record.end(parse.process_exit(record.state, time.monotonic()), leftovers=False))
+            self._end(record, leftovers=False)
         record.wake()
 
     def _emit(self, event: AdapterEvent) -> None:
@@ -220,7 +269,7 @@ class Exchange:
     # -- losing and coming back ----------------------------------------------------------------------------------------------
 
     def _on_lost(self) -> None:
-        self._facts = None
+        self._facts, self._reloading = None, False
         for future in self._jobs.values():
             if not future.done():
                 future.set_result("lost")
@@ -266,7 +315,10 @@ class Exchange:
             self.look(record)
 
     async def _hold(self, record: Record) -> None:
-        """Keep the unit loaded until we let go: a reference ends with the connection that took it."""
+        """Keep the unit loaded until we let go: a reference ends with the connection that took it, and each must be given back."""
+        if record.held == self.bus.generation:
+            return
+        record.held = self.bus.generation
         try:
             await self.unit_call(record.path, "Ref")
         except Refusal as refusal:

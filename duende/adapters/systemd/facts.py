@@ -7,8 +7,8 @@ import re
 
 import msgspec
 
-OLDEST = 244
-"""The oldest systemd this adapter talks to: from it on ExecStartEx takes `no-env-expand` (NEWS of systemd, 243 and 244)."""
+OLDEST = 240
+"""The oldest systemd this adapter talks to: from it on Type=exec tells whether a program could be executed (NEWS of systemd, 240)."""
 GRADUAL_RESTARTS = 254
 """From it on RestartSteps= and RestartMaxDelaySec= exist (NEWS of systemd, 254)."""
 CGROUPS = "/sys/fs/cgroup"

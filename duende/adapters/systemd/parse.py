@@ -155,10 +155,15 @@ def ended_status(state: UnitState) -> DaemonStatus:
     """Stopped after exit code 0, else Failed with the reason."""
     seen = process_exit(state, 0.0)
     if seen.known:
-        return DaemonStatus(Phase.STOPPED) if seen.ok else DaemonStatus.failed(seen.failure())
+        return exit_status(seen)
     if state.sub == "failed":
         return DaemonStatus.failed(FailureReason(FailureKind.START, 0, f"systemd: {state.result}"))
     return DaemonStatus(Phase.STOPPED)
+
+
+def exit_status(seen: ProcessExit) -> DaemonStatus:
+    """Stopped after exit code 0, else Failed with the reason."""
+    return DaemonStatus(Phase.STOPPED) if seen.ok else DaemonStatus.failed(seen.failure())
 
 
 def start_error(config: DaemonConfig, state: UnitState, about: str = "") -> SpawnError | None:

@@ -29,6 +29,7 @@ class Record:
         "delegated",
         "exit",
         "handle",
+        "held",
         "leftovers",
         "name",
         "notify",
@@ -61,6 +62,8 @@ class Record:
         """STOP was sent from here, and no CONT since."""
         self.removed = False
         """systemd has unloaded the unit."""
+        self.held = 0
+        """The connection (`Bus.generation`) that took a reference to the unit, 0 for none."""
         self.started = False
         """The start has been answered: what ends now is an exit and no failed start."""
         self.told: set[tuple[str, str]] = set()
@@ -122,8 +125,8 @@ class Record:
         self.told.add(mark)
         return True
 
-    def events(self, at: float) -> Iterator[AdapterEvent]:
-        """What the present state says that was not told before; *at* is the monotonic time."""
+    def events(self) -> Iterator[AdapterEvent]:
+        """What the present state says that was not told before; the end comes apart (`over`, `end`)."""
         state = self.state
         if self.exit is not None or not self.started:
             return
@@ -141,10 +144,13 @@ class Record:
             yield self._event(EventKind.OUT_OF_MEMORY, "systemd: Result=oom-kill")
         if state.result == "watchdog" and self.once("watchdog"):
             yield self._event(EventKind.ALERT, "it missed its watchdog (systemd: Result=watchdog)")
-        final = state.gone if self.delegated else state.ended or state.gone
-        if final:
-            # What stop-sigterm and the like still work on, and what outlived a clean exit, is left over.
-            yield self.end(parse.process_exit(state, at), leftovers=not state.gone)
+
+    @property
+    def over(self) -> bool:
+        """Whether this start has ended and nobody was told yet."""
+        # The first signal of a start still says `dead`, with a main process: only an exit code or a failure is an end.
+        ended = self.state.ended or self.state.sub == "failed"
+        return self.started and self.exit is None and ended and (self.state.gone or not self.delegated)
 
     def _notified(self) -> Iterator[AdapterEvent]:
         sub = self.state.sub

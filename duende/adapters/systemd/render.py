@@ -1,8 +1,13 @@
 """From a configuration to the properties of a transient unit: pure. systemd.exec(5), systemd.service(5), systemd.kill(5) and
 systemd.resource-control(5) say what each does, org.freedesktop.systemd1(5) which type it has on D-Bus.
 
-Arguments travel as an array of strings and are never quoted, split or expanded: `no-env-expand` leaves `$` alone, and the specifiers of
-unit files (`%`) are not looked for in what comes over D-Bus.
+Arguments travel as an array of strings and are never quoted or split here. systemd expands `$` in them, so it is doubled; the specifiers
+of unit files (`%`) are not looked for in what comes over D-Bus. (ExecStartEx, whose `no-env-expand` would do without doubling, is written
+to the transient unit's file under that very name by systemd 252, which no daemon-reload can read again.)
+
+That file is also why some text is refused or made harmless: systemd writes a Description with its newlines as they are, so that at the next
+daemon-reload it would become settings of its own, and puts a backslash before `$`, `;` and a backtick of an argument that is still there when
+the file is read again. Only a unit that systemd restarts by itself ever uses it (seen with 252.39).
 """
 
 from __future__ import annotations
@@ -41,6 +46,8 @@ OPTIONS: dict[str, tuple[type, str]] = {
 """Keys of `[platform.systemd]`: another interpreter for `Daemon` classes, the slice the unit goes into (systemd.slice(5))."""
 DEFAULT_WEIGHT = 100
 DEFAULT_SHARES = 1024
+SPOILT = frozenset("$;`")
+"""Characters of arguments that do not survive systemd's own writing and reading of a transient unit."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -66,10 +73,10 @@ def render(
     _check(config)
     env = _environment(request, facts, env_file or {}, runtime_dir)
     found: list[Property] = [
-        ("Description", "s", config.description or f"duende daemon {config.name}"),
+        ("Description", "s", description_of(config)),
         ("AddRef", "b", True),  # kept until we let go of it: neither exit code nor result can be collected before we have read them
         ("SyslogIdentifier", "s", config.name),
-        ("ExecStartEx", "a(sasas)", [_command(config, facts)]),
+        ("ExecStart", "a(sasb)", [_command(config)]),
         ("Environment", "as", [f"{key}={value}" for key, value in env.items()]),
         ("WorkingDirectory", "s", config.working_dir or "/"),
         *_lifecycle(config),
@@ -97,6 +104,9 @@ def _check(config: DaemonConfig) -> None:
             raise PlatformConfigError(f"platform.systemd.{key} is not known", remedy=f"known: {', '.join(OPTIONS)}")
         if not isinstance(value, known[0]):
             raise PlatformConfigError(f"platform.systemd.{key} must be {known[1]}, not {value!r}")
+    for key, path in (("working_dir", config.working_dir), ("logging.path", config.logging.path)):
+        if path is not None and path.endswith("\\"):
+            raise PlatformConfigError(f"systemd cannot take {key} = {path!r}: a backslash at the end joins two lines of a unit")
     for name in config.env:
         if not _NAME.fullmatch(name):
             raise PlatformConfigError(
@@ -105,11 +115,30 @@ def _check(config: DaemonConfig) -> None:
             )
 
 
-def _command(config: DaemonConfig, facts: Facts) -> list[Any]:
+def description_of(config: DaemonConfig) -> str:
+    """One line without control characters, which cannot become a setting; a last backslash would take in the next line (systemd.syntax(7))."""
+    text = " ".join("".join(char if char.isprintable() else " " for char in config.description).split())
+    text = text or f"duende daemon {config.name}"
+    return f"{text} ." if text.endswith("\\") else text
+
+
+def _command(config: DaemonConfig) -> list[Any]:
+    path, argv = _program(config)
+    if config.restart.delegate and (spoilt := next((each for each in argv if set(each) & SPOILT), None)) is not None:
+        raise PlatformConfigError(
+            f"cannot delegate restarts of {config.name!r} to systemd: it spoils the argument {spoilt!r} at the next daemon-reload",
+            remedy="set restart.delegate = false, or leave $, ; and ` to a script or to env",
+        )
+    return [path, [argument.replace("$", "$$") for argument in argv], False]
+
+
+def _program(config: DaemonConfig) -> tuple[str, list[str]]:
     if config.daemon is not None:
         python = python_of(config)
         encoded = msgspec.json.encode(config).decode()
-        return [python, [python, "-c", RUN, ROOT, config.daemon, "--config-json", encoded], ["no-env-expand"]]
+        for char in SPOILT:  # outside of its strings JSON has none of them
+            encoded = encoded.replace(char, f"\\u{ord(char):04x}")
+        return python, [python, "-c", RUN.replace("; ", "\n"), ROOT, config.daemon, "--config-json", encoded]
     program = config.binary_path
     if not program:
         raise ConfigError(
@@ -117,7 +146,7 @@ def _command(config: DaemonConfig, facts: Facts) -> list[Any]:
         )
     # A bare name is looked for by systemd itself, where the daemon will live; a relative path means something here only.
     path = os.path.abspath(program) if "/" in program and not program.startswith("/") else program
-    return [path, [program, *config.args], ["no-env-expand"]]
+    return path, [program, *config.args]
 
 
 def python_of(config: DaemonConfig) -> str:

@@ -11,7 +11,7 @@ from duende.adapters.contract import DaemonHandle, SpawnRequest
 from duende.adapters.systemd import parse
 from duende.adapters.systemd.bus import MANAGER, MANAGER_PATH, PROPERTIES, UNIT, Refusal
 from duende.adapters.systemd.cgroup import MARK, host_pid
-from duende.adapters.systemd.exchange import GONE, Exchange
+from duende.adapters.systemd.exchange import Exchange
 from duende.adapters.systemd.facts import OLDEST, Facts
 from duende.adapters.systemd.ignored import refuse_ignored
 from duende.adapters.systemd.records import Record
@@ -59,8 +59,10 @@ class Starter(Exchange):
             notify=readiness_of(config) is ReadinessKind.NOTIFY,
         )
         self._remember(record)
+        record.held = self.bus.generation  # by AddRef
         try:
             await self._submit(record, config, properties)
+            await self.group_of(record)
             return self._started(record, request, facts)
         except BaseException as error:
             await self._undo(record, error)
@@ -107,20 +109,18 @@ class Starter(Exchange):
             self._jobs[job] = done
         limit = EXEC_TIMEOUT + EXEC_GRACE
         try:
-            if record.notify:
-                done.add_done_callback(lambda _: record.wake())
-                forked = await record.until(lambda: done.done() or record.state.main_pid > 0, limit)
-                if forked and not done.done() and await self._became_program(record, done, limit):
-                    return
-                if not done.done():
-                    if forked:
-                        return  # nobody here can see the process: systemd says that there is one
-                    raise PlatformTimeoutError(f"start {record.unit}", limit)
-                result = done.result()
-            else:
-                result = await asyncio.wait_for(done, limit)
-        except TimeoutError:
-            raise PlatformTimeoutError(f"start {record.unit}", limit) from None
+            done.add_done_callback(lambda _: record.wake())
+            known = record.state
+            ready = (lambda: known.main_pid > 0) if record.notify else (lambda: False)
+            # A main process that has ended already is enough to know: the job lasts until what it left behind has ended as well.
+            if not await record.until(lambda: done.done() or known.ended or ready(), limit):
+                raise PlatformTimeoutError(f"start {record.unit}", limit)
+            if not done.done() and not known.ended:
+                # Where nobody here can see the process, systemd's word that there is one must do.
+                await self._became_program(record, done, limit)
+            if not done.done() and not known.ended:
+                return
+            result = done.result() if done.done() else "failed"
         finally:
             self._jobs.pop(job, None)
         if result == "done":
@@ -129,33 +129,35 @@ class Starter(Exchange):
             raise SpawnError(
                 f"cannot start {config.name!r}: the connection to systemd broke meanwhile", step="bus", remedy="try again"
             )
-        raise self._failure(record, config, result)
+        self._judge(record, config, result)
 
-    async def _became_program(self, record: Record, done: asyncio.Future[str], limit: float) -> bool:
-        """Whether the process that systemd forked was seen to run the program: then its environment is the daemon's, mark and all."""
+    async def _became_program(self, record: Record, done: asyncio.Future[str], limit: float) -> None:
+        """Wait until the process that systemd forked is seen to run the program: then its environment is the daemon's, mark and all."""
         deadline = asyncio.get_running_loop().time() + limit
+        await self.group_of(record)
         pid = 0
-        while not done.done() and asyncio.get_running_loop().time() < deadline:
+        while not done.done() and not record.state.ended and asyncio.get_running_loop().time() < deadline:
             pid = pid or host_pid(record.state.group, record.state.main_pid, record.daemon_id, local=self.bus.local)
-            if not pid:
-                return False
-            if environment_value(pid, MARK) == record.daemon_id:
-                return True
-            if read_stat(pid) is None:
-                pid = 0  # it has ended: the job will tell
+            if not pid or environment_value(pid, MARK) == record.daemon_id:
+                return
+            stat = read_stat(pid)
+            if stat is None or stat.state in "ZX":
+                await record.until(lambda: done.done() or record.state.ended, self.timeout)  # it has ended: systemd will tell
+                return
             await asyncio.sleep(LOOK_EVERY)
-        return False
 
-    def _failure(self, record: Record, config: DaemonConfig, result: str) -> DuendeError:
+    def _judge(self, record: Record, config: DaemonConfig, result: str) -> None:
+        """What a job that failed means: the program could not be run, or it ran and ended before systemd looked (seen with 252).
+
+        Raises:
+            SpawnError: it could not be run.
+        """
         error = parse.start_error(config, record.state)
         if error is not None:
-            return error
-        seen = parse.process_exit(record.state, 0.0)
-        if record.notify and seen.known:
-            return SpawnError(
-                f"cannot start {config.name!r}: it ended before it was ready: {seen}", step="ready", remedy="see its log"
-            )
-        return SpawnError(
+            raise error
+        if record.state.ended:
+            return  # its end is reported like any other
+        raise SpawnError(
             f"cannot start {config.name!r}: systemd says job {result}, result {record.state.result or 'unknown'}",
             step="job",
             remedy=f"journalctl{' --user' if self.user else ''} -u {record.unit}",
@@ -217,12 +219,7 @@ class Starter(Exchange):
         Raises:
             SpawnError: it runs, or is not ours.
         """
-        try:
-            (path,) = await self.bus.call(MANAGER_PATH, MANAGER, "GetUnit", "s", [record.unit])
-        except Refusal as refusal:
-            if refusal.short in GONE:
-                return  # it went away meanwhile
-            raise
+        (path,) = await self.bus.call(MANAGER_PATH, MANAGER, "LoadUnit", "s", [record.unit])
         old = Record(record.daemon_id, record.name, record.unit, delegated=record.delegated, notify=record.notify)
         old.path = str(path)
         await self.read(old)
@@ -240,6 +237,8 @@ class Starter(Exchange):
             await self.release(old)
         finally:
             self._by_path[record.path] = record
+        if not old.removed:
+            raise _taken(config.name, record.unit, "it has ended, and another process keeps it")
 
     def _refused(self, config: DaemonConfig, unit: str, refusal: Refusal) -> DuendeError:
         short, text = refusal.short, refusal.text

@@ -41,6 +41,8 @@ class Stopping:
             return self._unproven(str(self._exchange.bus.explained(refusal)))
         except PlatformError as error:
             return self._unproven(str(error))
+        if self._record.started and self._record.exit is None and not left:
+            await self._record.until(lambda: self._record.exit is not None, self._exchange.timeout)
         if left:
             return self._certificate(left, "still in its control group: " + ", ".join(f"{pid} {name}" for pid, name in left[:5]))
         return self._certificate([], f"systemd: {self._record.unit} is inactive and its control group is empty")
@@ -65,14 +67,9 @@ class Stopping:
             self._note(f"stop job for {record.unit} (TERM)")
             return
         pid = record.state.main_pid
-        try:
-            await self._send("main", TERM)
+        if await self._send("main", TERM):
+            self._note(f"TERM to {pid}")
             await self._send("main", CONT)  # a paused process takes no TERM
-        except Refusal as refusal:
-            if refusal.short != "NoSuchProcess":
-                raise
-            return
-        self._note(f"TERM to {pid}")
 
     async def _end_leftovers(self) -> None:
         """What outlived the main process: TERM for all by a stop job, and systemd says when the group is empty."""
@@ -84,7 +81,7 @@ class Stopping:
             self._stragglers[pid] = f"{pid} {name}"
         self._note("TERM to " + ", ".join(self._stragglers.values()))
         await self._exchange.unit_call(record.path, "Stop", "s", ["replace"])
-        await self._send("all", CONT, gone_is_fine=True)
+        await self._send("all", CONT)
         await record.until(self._quiet, self._left())
 
     async def _kill(self) -> None:
@@ -93,7 +90,7 @@ class Stopping:
         for pid, name in await self._exchange.processes(record):
             if pid != record.state.main_pid:
                 self._stragglers.setdefault(pid, f"{pid} {name}")
-        await self._send("all", KILL, gone_is_fine=True)
+        await self._send("all", KILL)
         self._note(f"KILL to the control group of {record.unit}")
         await record.until(lambda: record.state.ended or record.state.gone or record.removed, KILL_GRACE)
         if not self._quiet() and not record.removed:
@@ -104,12 +101,15 @@ class Stopping:
         record = self._record
         return record.removed or record.state.sub in ("dead", "failed") or (record.state.sub == "exited" and not self._stragglers)
 
-    async def _send(self, whom: str, number: int, *, gone_is_fine: bool = False) -> None:
+    async def _send(self, whom: str, number: int) -> bool:
+        """Send a signal to the main process or to all; whether there was somebody to get it."""
         try:
             await self._exchange.unit_call(self._record.path, "Kill", "si", [whom, number])
         except Refusal as refusal:
-            if not (gone_is_fine and (refusal.short in GONE or refusal.short == "NoSuchProcess")):
+            if refusal.short not in GONE and refusal.short != "NoSuchProcess":
                 raise
+            return False
+        return True
 
     def _left(self) -> float:
         return max(0.0, self._began + self._timeout - time.monotonic())
