@@ -27,11 +27,11 @@ from duende.adapters.contract import (
 )
 from duende.adapters.systemd import journal, parse
 from duende.adapters.systemd.bus import PROPERTIES, SERVICE, UNIT, Refusal
-from duende.adapters.systemd.cgroup import MARK, host_pid
+from duende.adapters.systemd.cgroup import host_pid
 from duende.adapters.systemd.exchange import GONE
+from duende.adapters.systemd.identity import Identity
 from duende.adapters.systemd.probe import probe_systemd
-from duende.adapters.systemd.records import Record, unit_path
-from duende.adapters.systemd.start import Starter
+from duende.adapters.systemd.records import Record
 from duende.adapters.systemd.stopping import Stopping, stop_shared
 from duende.config.model import DaemonConfig
 from duende.errors import (
@@ -41,7 +41,6 @@ from duende.errors import (
     StatusFailedError,
 )
 from duende.ids import DaemonId
-from duende.kernel.process import read_stat
 from duende.signals import Signal
 from duende.states import DaemonStatus, Phase, ProcessExit
 
@@ -49,7 +48,7 @@ CLOSE_TIMEOUT = 10.0
 """Seconds that daemons have to end when an adapter closes that was not told to keep them."""
 
 
-class SystemdAdapter(Starter, PlatformAdapter):
+class SystemdAdapter(Identity, PlatformAdapter):
     """Daemons as transient units of systemd.
 
     *user* chooses the manager of this user (True) or of the system (False); None takes the system's as root and the user's otherwise.
@@ -117,7 +116,7 @@ class SystemdAdapter(Starter, PlatformAdapter):
                 raise InstanceNotFoundError(
                     f"cannot send {signal.value} to {handle.name!r}: it has ended (systemd: {refusal.text})"
                 ) from refusal
-            error = self.bus.explained(refusal)
+            error = self.bus.error_of(refusal)
             raise SignalFailedError(
                 f"cannot send {signal.value} to {handle.name!r}: {error.problem}", remedy=error.remedy
             ) from refusal
@@ -125,7 +124,11 @@ class SystemdAdapter(Starter, PlatformAdapter):
             record.paused = signal is Signal.STOP
 
     async def status(self, handle: DaemonHandle) -> DaemonStatus:
-        """How the daemon is, from systemd; see `PlatformAdapter.status`."""
+        """How the daemon is, from systemd; see `PlatformAdapter.status`.
+
+        Raises:
+            StatusFailedError: systemd did not say.
+        """
         record = self._record_of(handle)
         if record is not None and record.exit is not None:
             return parse.exit_status(record.exit)
@@ -135,7 +138,9 @@ class SystemdAdapter(Starter, PlatformAdapter):
         except Refusal as refusal:
             if refusal.short in GONE:
                 return DaemonStatus(Phase.STOPPED) if record is None else parse.ended_status(record.state)
-            raise StatusFailedError(f"cannot ask for {handle.name!r}: {self.bus.explained(refusal)}") from refusal
+            raise StatusFailedError(
+                f"cannot ask for {handle.name!r}: {self.bus.error_of(refusal)}"
+            ) from refusal
         except InstanceNotFoundError:
             return DaemonStatus(Phase.STOPPED)
         sub = parse.plain(value)
@@ -163,7 +168,9 @@ class SystemdAdapter(Starter, PlatformAdapter):
                     else "the handle does not say which start it is for",
                 )
         if record.removed:
-            return StopCertificate(name=handle.name, proven=True, proof="systemd has unloaded the unit", exit=record.exit)
+            return StopCertificate(
+                name=handle.name, proven=True, proof="systemd has unloaded the unit", exit=record.exit
+            )
         return await stop_shared(self._stops, handle.daemon_id, Stopping(self, record, timeout))
 
     async def wait(self, handle: DaemonHandle) -> ProcessExit:
@@ -196,6 +203,9 @@ class SystemdAdapter(Starter, PlatformAdapter):
         """Take over a unit that an earlier process started.
 
         One that ended meanwhile is ours as well: systemd kept its exit, which is reported at once.
+
+        Raises:
+            PlatformError: systemd refused, or did not answer.
         """
         if self._record_of(handle) is not None:
             return Ownership.OURS
@@ -215,7 +225,7 @@ class SystemdAdapter(Starter, PlatformAdapter):
             self._drop(record)
             if refusal.short in GONE:
                 return Ownership.GONE
-            raise self.bus.explained(refusal) from refusal
+            raise self.bus.error_of(refusal) from refusal
         record.handle = handle
         record.started = True
         record.seen_pid, record.seen_restarts = record.state.main_pid, record.state.restarts
@@ -242,7 +252,8 @@ class SystemdAdapter(Starter, PlatformAdapter):
             InstanceNotFoundError: it has ended.
             StatusFailedError: systemd did not say.
         """
-        from duende.adapters.systemd.explain import Evidence, explain
+        from duende.adapters.systemd.evidence import Evidence
+        from duende.adapters.systemd.explain import explain
 
         record = await self._look_up(handle)
         if record is None or record.state.ended or record.state.gone:
@@ -253,9 +264,13 @@ class SystemdAdapter(Starter, PlatformAdapter):
                 (answer,) = await self.bus.call(record.path, PROPERTIES, "GetAll", "s", [interface])
                 properties.update({name: parse.plain(value) for name, value in answer.items()})
         except Refusal as refusal:
-            raise StatusFailedError(f"cannot explain {handle.name!r}: {self.bus.explained(refusal)}") from refusal
+            raise StatusFailedError(
+                f"cannot explain {handle.name!r}: {self.bus.error_of(refusal)}"
+            ) from refusal
         pid = host_pid(record.state.group, record.state.main_pid, handle.daemon_id, local=self.bus.local)
-        return explain(config, Evidence(properties=properties, pid=pid, group=record.state.group), await self.facts())
+        return explain(
+            config, Evidence(properties=properties, pid=pid, group=record.state.group), await self.facts()
+        )
 
     async def pause(self, handle: DaemonHandle) -> None:
         """Stop its main process from running."""
@@ -313,78 +328,3 @@ class SystemdAdapter(Starter, PlatformAdapter):
             await self.release(record)
         finally:
             self._drop(record)
-
-    async def _signal_path(self, handle: DaemonHandle, record: Record | None) -> str:
-        """The object of the start that *handle* is for; raises as `signal` does."""
-        if record is not None:
-            return record.invocation_path if record.state.invocation else record.path
-        if not handle.data.get("delegated"):
-            return unit_path(_invocation(handle))
-        found = await self._look_up(handle)
-        if found is None:
-            raise InstanceNotFoundError(f"{handle.name!r} has ended: {handle.instance} belongs to another start")
-        return found.invocation_path
-
-    async def _look_up(self, handle: DaemonHandle) -> Record | None:
-        """The unit of *handle* as it is now; None where its name belongs to another start.
-
-        Raises:
-            InstanceNotFoundError: systemd has no such unit (any more).
-            IdentityError: the handle does not say which start it is for.
-            PlatformError: systemd does not answer.
-        """
-        invocation = _invocation(handle)
-        delegated = "delegated" in handle.data
-        record = Record(
-            handle.daemon_id, handle.name, handle.instance, delegated=delegated, notify="notify" in handle.data
-        )
-        try:
-            await self.read(record)
-            if record.state.invocation != invocation and not (delegated and await self._has_mark(record)):
-                return None if record.state.invocation else _gone(handle)
-        except Refusal as refusal:
-            if refusal.short in GONE:
-                raise InstanceNotFoundError(f"{handle.name!r} has ended: systemd has no {handle.instance}") from refusal
-            raise self.bus.explained(refusal) from refusal
-        return record
-
-    async def _has_mark(self, record: Record) -> bool:
-        """Whether the unit was made for this daemon: systemd's own restarts change the invocation id, not the environment."""
-        (value,) = await self.bus.call(record.path, PROPERTIES, "Get", "ss", [SERVICE, "Environment"])
-        return f"{MARK}={record.daemon_id}" in parse.plain(value)
-
-    async def _ended(self, handle: DaemonHandle, path: str) -> DaemonStatus:
-        """The status of a unit that is still loaded and has ended, and that nobody here saw end."""
-        record = Record(handle.daemon_id, handle.name, handle.instance, delegated=False, notify=False)
-        try:
-            await self.read(record, path)
-        except Refusal as refusal:
-            if refusal.short in GONE:
-                return DaemonStatus(Phase.STOPPED)
-            raise StatusFailedError(f"cannot ask for {handle.name!r}: {self.bus.explained(refusal)}") from refusal
-        return parse.status_of(record.state)
-
-    def _is_paused(self, handle: DaemonHandle, record: Record | None) -> bool:
-        pid = handle.pid
-        if record is not None and record.delegated:
-            pid = 0  # systemd may have started another since
-        stat = read_stat(pid) if pid else None
-        if stat is not None and stat.start_time == handle.start_time:
-            return stat.state in "Tt"
-        return record is not None and record.paused
-
-
-def _invocation(handle: DaemonHandle) -> str:
-    found = handle.data.get("invocation", "")
-    if len(found) != 32 or not handle.instance:
-        raise IdentityError(
-            f"cannot look at {handle.name!r}: its handle has no invocation id of systemd",
-            remedy="forget the handle; find the unit by: systemctl list-units 'duende-*'",
-        )
-    return found
-
-
-def _gone(handle: DaemonHandle) -> None:
-    raise InstanceNotFoundError(f"{handle.name!r} has ended: {handle.instance} is not running")
-
-

@@ -105,7 +105,9 @@ class Bus:
         bus = self._bus
         if bus is None or not bus.connected:
             bus = await self.connect()
-        return await self._call(bus, path, interface, member, signature, body, to=to, timeout=timeout, fds=fds)
+        return await self._call(
+            bus, path, interface, member, signature, body, to=to, timeout=timeout, fds=fds
+        )
 
     async def connect(self) -> MessageBus:
         """The connection, made when there is none; raises as `call` does."""
@@ -158,7 +160,7 @@ class Bus:
             raise PlatformTimeoutError(f"get an answer of systemd to {member}", seconds) from None
         except (OSError, EOFError, DBusFastError) as error:
             raise PlatformIOError(
-                f"cannot call {member} of systemd: the connection to {self.address} broke: {error or type(error).__name__}",
+                f"cannot call {member} of systemd: the connection to {self.address} broke: {str(error) or type(error).__name__}",
                 remedy="check that dbus runs, then retry",
             ) from error
         if answer is None:
@@ -181,7 +183,7 @@ class Bus:
             await self.announce(bus)
         except Refusal as refusal:
             bus.disconnect()
-            raise self.explained(refusal) from refusal
+            raise self.error_of(refusal) from refusal
         except BaseException:
             bus.disconnect()
             raise
@@ -196,7 +198,9 @@ class Bus:
                 # Descriptors travel along for output that goes to this process's own (LogDestination.INHERIT).
                 return await MessageBus(bus_address=self.address, negotiate_unix_fd=True).connect()
         except TimeoutError:
-            raise PlatformTimeoutError(f"connect to the message bus at {self.address}", self.timeout) from None
+            raise PlatformTimeoutError(
+                f"connect to the message bus at {self.address}", self.timeout
+            ) from None
         except PermissionError as error:
             raise AccessError(
                 f"cannot connect to the message bus at {self.address}: {error.strerror}",
@@ -209,7 +213,8 @@ class Bus:
             ) from error
         except DBusFastError as error:
             raise PlatformIOError(
-                f"cannot speak D-Bus at {self.address}: {error}", remedy="check the address, and that a D-Bus daemon listens there"
+                f"cannot speak D-Bus at {self.address}: {error}",
+                remedy="check the address, and that a D-Bus daemon listens there",
             ) from error
 
     def _remedy(self) -> str:
@@ -234,7 +239,7 @@ class Bus:
 
     async def _watch_end(self, bus: MessageBus) -> None:
         try:
-            await bus.wait_for_disconnect()
+            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  (whatever ended the connection, it is lost)
@@ -247,7 +252,7 @@ class Bus:
         if message.message_type is MessageType.SIGNAL:
             self.on_signal(message)
 
-    def explained(self, refusal: Refusal) -> DuendeError:
+    def error_of(self, refusal: Refusal) -> DuendeError:
         """The error of ours for an answer that does not depend on the verb: rights, and a systemd that is not there."""
         short = refusal.short
         if short in ("AccessDenied", "InteractiveAuthorizationRequired", "AuthFailed"):

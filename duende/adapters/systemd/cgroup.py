@@ -22,7 +22,7 @@ def members(group: str, root: str = CGROUPS) -> list[int]:
             with open(f"{root}{tree}{group}/cgroup.procs", encoding="ascii") as file:
                 found = [int(line) for line in file]
         except (OSError, ValueError):
-            continue
+            continue  # the unit is not in this tree, or the tree cannot be seen
         if found:
             return [pid for pid in found if pid >= LOWEST_PID]
     return []

@@ -25,6 +25,7 @@ from duende.adapters.systemd.bus import (
     Refusal,
     address_of,
 )
+from duende.adapters.systemd.cgroup import host_pid
 from duende.adapters.systemd.facts import Facts, disks, is_unified, usable_controllers, version_number
 from duende.adapters.systemd.records import Record
 from duende.errors import DuendeError, PlatformError, StatusFailedError
@@ -94,7 +95,7 @@ class Exchange:
             try:
                 (answer,) = await self.bus.call(MANAGER_PATH, PROPERTIES, "GetAll", "s", [MANAGER])
             except Refusal as refusal:
-                raise self.bus.explained(refusal) from refusal
+                raise self.bus.error_of(refusal) from refusal
             text = str(parse.plain(answer.get("Version", "")))
             group = str(parse.plain(answer.get("ControlGroup", "")))
             self._facts = Facts(
@@ -103,29 +104,56 @@ class Exchange:
                 user=self.user,
                 uid=os.getuid(),
                 unified=is_unified(),
+                control_group=group,
                 controllers=usable_controllers(group, user=self.user),
                 disks=disks(),
                 environ=dict(os.environ),
             )
         return self._facts
 
-    async def unit_call(self, path: str, member: str, signature: str = "", body: list[Any] | None = None) -> list[Any]:
+    async def unit_call(
+        self, path: str, member: str, signature: str = "", body: list[Any] | None = None
+    ) -> list[Any]:
         """Call a method of a unit; raises as `Bus.call` does."""
         return await self.bus.call(path, UNIT, member, signature, body)
 
     async def read(self, record: Record, path: str | None = None) -> None:
-        """Bring *record* up to date by asking; raises as `Bus.call` does."""
+        """Bring *record* up to date by asking; raises as `Bus.call` does, too.
+
+        Raises:
+            StatusFailedError: the answer has another form.
+        """
         for interface in (SERVICE, UNIT):
             (answer,) = await self.bus.call(path or record.path, PROPERTIES, "GetAll", "s", [interface])
             if not isinstance(answer, dict):
                 raise StatusFailedError(f"systemd answered {answer!r} when asked for {record.unit}")
             parse.update(record.state, answer)
 
+    async def host_pid(self, record: Record) -> int:
+        """The main process of *record* as numbered here, 0 where it cannot be seen.
+
+        Only who counts in another pid namespace needs the control group for it, and systemd sends no signal for that property.
+        """
+        pid = record.state.exec_pid or record.state.main_pid
+        if self.bus.local:
+            return host_pid("", pid, record.daemon_id, local=True)
+        if not record.state.group and self._facts is not None:
+            found = host_pid(self._facts.likely_group(record.unit), pid, record.daemon_id, local=False)
+            if found or record.state.ended:
+                return found
+        return host_pid(await self.group_of(record), pid, record.daemon_id, local=False)
+
     async def group_of(self, record: Record) -> str:
-        """The control group of the unit: systemd sends no signal for this property, and only who counts in another pid namespace needs it."""
+        """The control group of the unit; empty where nobody needs it. Raises as `Bus.call` does.
+
+        Raises:
+            Refusal: systemd refused.
+        """
         if not record.state.group and not self.bus.local:
             try:
-                (value,) = await self.bus.call(record.path, PROPERTIES, "Get", "ss", [SERVICE, "ControlGroup"])
+                (value,) = await self.bus.call(
+                    record.path, PROPERTIES, "Get", "ss", [SERVICE, "ControlGroup"]
+                )
             except Refusal as refusal:
                 if refusal.short not in GONE:
                     raise
@@ -134,13 +162,17 @@ class Exchange:
         return record.state.group
 
     async def processes(self, record: Record) -> list[tuple[int, str]]:
-        """The processes in the control group of the unit, as systemd sees them; none once it is unloaded."""
+        """The processes in the control group of the unit, as systemd sees them; none once it is unloaded.
+
+        Raises:
+            PlatformError: systemd refused, or did not answer.
+        """
         try:
             (answer,) = await self.bus.call(record.path, SERVICE, "GetProcesses")
         except Refusal as refusal:
             if refusal.short in GONE:
                 return []
-            raise self.bus.explained(refusal) from refusal
+            raise self.bus.error_of(refusal) from refusal
         return parse.processes(answer)
 
     # -- records -------------------------------------------------------------------------------------------------------------
@@ -177,7 +209,7 @@ class Exchange:
                 record.removed = True
                 return
             if refusal.short != "NotReferenced":
-                raise self.bus.explained(refusal) from refusal
+                raise self.bus.error_of(refusal) from refusal
         await record.until(lambda: record.removed, UNLOAD_TIMEOUT)
 
     # -- signals -------------------------------------------------------------------------------------------------------------
@@ -208,7 +240,13 @@ class Exchange:
             self._reloading = bool(body[0])
             if not self._reloading:
                 self._spawn(self._catch_up())
-        elif member == "NameOwnerChanged" and message.interface == DBUS and len(body) == 3 and body[0] == SYSTEMD and body[2]:
+        elif (
+            member == "NameOwnerChanged"
+            and message.interface == DBUS
+            and len(body) == 3
+            and body[0] == SYSTEMD
+            and body[2]
+        ):
             self._facts, self._reloading = None, False
             self._spawn(self._again())
 
@@ -290,7 +328,7 @@ class Exchange:
             delay = min(delay * 2, RECONNECT_MOST)
 
     async def _again(self) -> None:
-        """systemd came back under its name: ask for signals anew, then see what was missed."""
+        """See what was missed: systemd came back under its name. It is asked for signals anew."""
         try:
             await self.bus.announce()
             await self._catch_up()
@@ -337,10 +375,16 @@ class Exchange:
 
     def _record_of(self, handle: DaemonHandle) -> Record | None:
         record = self._records.get(handle.daemon_id)
-        if record is None or record.handle is None or record.handle.data.get("invocation") != handle.data.get("invocation"):
+        if (
+            record is None
+            or record.handle is None
+            or record.handle.data.get("invocation") != handle.data.get("invocation")
+        ):
             return None
         return record
 
 
-GONE = frozenset(("NoSuchUnit", "NoUnitForInvocationID", "UnknownObject", "UnknownMethod", "UnknownInterface"))
+GONE = frozenset(
+    ("NoSuchUnit", "NoUnitForInvocationID", "UnknownObject", "UnknownMethod", "UnknownInterface")
+)
 """Answers for a unit that systemd does not (any longer) have; the last three are those of an object that does not exist."""

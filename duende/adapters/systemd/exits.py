@@ -24,7 +24,7 @@ STEPS: dict[int, Step] = {
     200: Step("CHDIR", "working_dir", "cannot enter working_dir {about}", "working_dir", "create it, or let the daemon's user enter it"),
     201: Step("NICE", "nice", "cannot set niceness {about}", "resources.nice", _RIGHTS),
     202: Step("FDS", "fds", "cannot close or arrange file descriptors"),
-    203: Step("EXEC", "exec", "cannot run {about}", "binary_path", "check binary_path: that it exists there, may be executed, and has a #! line or a known format"),
+    203: Step("EXEC", "exec", "cannot run {about}", "binary_path", "check binary_path: it must exist there, be executable, and have a #! line"),
     204: Step("MEMORY", "memory", "not enough memory", "resources.memory_bytes", "raise resources.memory_bytes"),
     205: Step("LIMITS", "limit", "cannot set a limit", "resources.open_files_max", "a limit above the hard limit needs CAP_SYS_RESOURCE"),
     206: Step("OOM_ADJUST", "oom_adjust", "cannot set the OOM score"),

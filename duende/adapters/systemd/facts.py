@@ -30,10 +30,17 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """cgroup v2 alone has the controllers; False: they are on cgroup v1, also beside a v2 tree."""
     controllers: frozenset[str] | None = None
     """Those of `CONTROLLERS` that this manager can use; None where nobody here can tell."""
+    control_group: str = ""
+    """The control group of the manager itself."""
     disks: tuple[str, ...] = ()
     """The host's disks as /dev/block/MAJOR:MINOR, for limits of input and output."""
     environ: dict[str, str] = {}
     """The environment of this process, of which a daemon gets a little."""
+
+    def likely_group(self, unit: str, slice_name: str = "") -> str:
+        """Where that manager puts the group of *unit* (systemd.special(7), system.slice and app.slice): a guess that saves a question."""
+        inner = slice_name or ("app.slice" if self.user else "system.slice")
+        return f"{self.control_group.rstrip('/')}/{inner}/{unit}"
 
     def lacks(self, controller: str) -> bool:
         """Whether that controller is known to be out of reach."""
@@ -82,7 +89,10 @@ def disks(root: str = "/sys/block") -> tuple[str, ...]:
         if _NOT_DISKS.fullmatch(name):
             continue
         try:
-            with open(f"{root}/{name}/size", encoding="ascii") as size, open(f"{root}/{name}/dev", encoding="ascii") as dev:
+            with (
+                open(f"{root}/{name}/size", encoding="ascii") as size,
+                open(f"{root}/{name}/dev", encoding="ascii") as dev,
+            ):
                 if int(size.read()):
                     found.append(f"/dev/block/{dev.read().strip()}")
         except (OSError, ValueError):

@@ -34,9 +34,15 @@ def ignored(config: DaemonConfig, facts: Facts) -> Iterator[tuple[str, str]]:
         for key in ("resources.io_read_bps", "resources.io_write_bps"):
             yield key, "no disk of this host could be found"
     if config.logging.destination is LogDestination.FILE:
-        why = "the journal has its own limits" if config.logging.path is None else "systemd appends and never rotates"
+        why = (
+            "the journal has its own limits"
+            if config.logging.path is None
+            else "systemd appends and never rotates"
+        )
         yield "logging.max_bytes", f"{why} (journald.conf(5), logrotate(8))"
         yield "logging.backups", f"{why} (journald.conf(5), logrotate(8))"
+    if facts.user and (config.resources.nice or 0) < 0:
+        yield "resources.nice", "a user's systemd may not go below 0, and takes the nearest it may in silence"
     if facts.user:
         for key in ("security.read_only_root", "security.writable_paths", "security.private_tmp"):
             yield key, "a user's systemd may not make a mount namespace, and leaves it out in silence"
@@ -55,7 +61,8 @@ def refuse_ignored(config: DaemonConfig, facts: Facts) -> None:
     for key, why in ignored(config, facts):
         if asked(config, key):
             raise PlatformConfigError(
-                f"cannot apply {key} = {value_of(config, key)!r} to {config.name!r} by systemd: {why}", remedy=_REMEDY
+                f"cannot apply {key} = {value_of(config, key)!r} to {config.name!r} by systemd: {why}",
+                remedy=_REMEDY,
             )
 
 
@@ -86,7 +93,9 @@ def grows(config: DaemonConfig) -> bool:
 
 def _backoff_problem(facts: Facts) -> str:
     if facts.version < GRADUAL_RESTARTS:
-        return f"growing delays need systemd {GRADUAL_RESTARTS} (RestartSteps=); multiplier = 1 gives equal ones"
+        return (
+            f"growing delays need systemd {GRADUAL_RESTARTS} (RestartSteps=); multiplier = 1 gives equal ones"
+        )
     return "the delays of RestartSteps= are not reset by a stable run (restart.stable_after); multiplier = 1 gives equal ones"
 
 

@@ -22,7 +22,9 @@ def arguments(invocation: str, *, user: bool) -> list[str]:
     ]  # fmt: skip
 
 
-async def read(command: tuple[str, ...], invocation: str, lines: int, timeout: float, *, user: bool = False) -> list[str]:
+async def read(
+    command: tuple[str, ...], invocation: str, lines: int, timeout: float, *, user: bool = False
+) -> list[str]:
     """The last *lines* lines of one start's output, oldest first.
 
     Raises:
@@ -51,7 +53,11 @@ async def read(command: tuple[str, ...], invocation: str, lines: int, timeout: f
 async def follow(
     command: tuple[str, ...], invocation: str, line: Callable[[str], bool], *, user: bool = False
 ) -> None:
-    """Call *line* with each line of output, those already there first, until it returns True; raises as `read` does."""
+    """Call *line* with each line of output, those already there first, until it returns True; raises as `read` does, too.
+
+    Raises:
+        PlatformIOError: an entry is too large to be one.
+    """
     process = await _start((*command, *arguments(invocation, user=user), "--follow", "--lines=all"))
     try:
         if process.stdout is None:
@@ -77,7 +83,9 @@ async def _start(argv: tuple[str, ...]) -> asyncio.subprocess.Process:
         )
     except OSError as error:
         raise NotSupportedError(
-            "linux", f"read the journal: cannot run {argv[0]}: {error.strerror}", remedy="install systemd's journalctl, or set logging.path"
+            "linux",
+            f"read the journal: cannot run {argv[0]}: {error.strerror}",
+            remedy="install systemd's journalctl, or set logging.path",
         ) from error
 
 

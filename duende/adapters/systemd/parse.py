@@ -100,7 +100,9 @@ def update(state: UnitState, properties: Mapping[str, Any]) -> None:
             state.frozen = value in ("frozen", "freezing")
         elif field is not None:
             if type(value) is not field[1]:
-                raise PlatformIOError(f"systemd answered {value!r} for the property {name}: that is no {field[1].__name__}")
+                raise PlatformIOError(
+                    f"systemd answered {value!r} for the property {name}: that is no {field[1].__name__}"
+                )
             setattr(state, field[0], value)
 
 

@@ -25,7 +25,7 @@ async def probe_systemd(bus: Bus) -> Probe:
         version = await _property(bus, "Version")
         state = await _property(bus, "SystemState")
     except Refusal as refusal:
-        return _unhealthy(bus.explained(refusal))
+        return _unhealthy(bus.error_of(refusal))
     except DuendeError as error:
         return _unhealthy(error)
     if version_number(version) < OLDEST:

@@ -16,7 +16,9 @@ UNIT_ROOT = "/org/freedesktop/systemd1/unit/"
 def unit_path(name: str) -> str:
     """The object of a unit: all but letters and digits as `_` and two hex digits (sd_bus_path_encode(3)); a first digit as well."""
     return UNIT_ROOT + "".join(
-        char if char.isascii() and char.isalpha() or (char.isascii() and char.isdigit() and position) else f"_{ord(char):02x}"
+        char
+        if (char.isascii() and char.isalpha()) or (char.isascii() and char.isdigit() and position)
+        else f"_{ord(char):02x}"
         for position, char in enumerate(name)
     )
 
@@ -169,4 +171,8 @@ class Record:
 
 
 def _why(state: UnitState) -> str:
-    return f"systemd: Result={state.result}" if state.result not in ("", "success", "exit-code", "signal") else ""
+    return (
+        f"systemd: Result={state.result}"
+        if state.result not in ("", "success", "exit-code", "signal")
+        else ""
+    )

@@ -74,7 +74,11 @@ def render(
     env = _environment(request, facts, env_file or {}, runtime_dir)
     found: list[Property] = [
         ("Description", "s", description_of(config)),
-        ("AddRef", "b", True),  # kept until we let go of it: neither exit code nor result can be collected before we have read them
+        (
+            "AddRef",
+            "b",
+            True,
+        ),  # kept until we let go of it: neither exit code nor result can be collected before we have read them
         ("SyslogIdentifier", "s", config.name),
         ("ExecStart", "a(sasb)", [_command(config)]),
         ("Environment", "as", [f"{key}={value}" for key, value in env.items()]),
@@ -101,12 +105,16 @@ def _check(config: DaemonConfig) -> None:
     for key, value in config.platform.systemd.items():
         known = OPTIONS.get(key)
         if known is None:
-            raise PlatformConfigError(f"platform.systemd.{key} is not known", remedy=f"known: {', '.join(OPTIONS)}")
+            raise PlatformConfigError(
+                f"platform.systemd.{key} is not known", remedy=f"known: {', '.join(OPTIONS)}"
+            )
         if not isinstance(value, known[0]):
             raise PlatformConfigError(f"platform.systemd.{key} must be {known[1]}, not {value!r}")
     for key, path in (("working_dir", config.working_dir), ("logging.path", config.logging.path)):
         if path is not None and path.endswith("\\"):
-            raise PlatformConfigError(f"systemd cannot take {key} = {path!r}: a backslash at the end joins two lines of a unit")
+            raise PlatformConfigError(
+                f"systemd cannot take {key} = {path!r}: a backslash at the end joins two lines of a unit"
+            )
     for name in config.env:
         if not _NAME.fullmatch(name):
             raise PlatformConfigError(
@@ -124,7 +132,10 @@ def description_of(config: DaemonConfig) -> str:
 
 def _command(config: DaemonConfig) -> list[Any]:
     path, argv = _program(config)
-    if config.restart.delegate and (spoilt := next((each for each in argv if set(each) & SPOILT), None)) is not None:
+    if (
+        config.restart.delegate
+        and (spoilt := next((each for each in argv if set(each) & SPOILT), None)) is not None
+    ):
         raise PlatformConfigError(
             f"cannot delegate restarts of {config.name!r} to systemd: it spoils the argument {spoilt!r} at the next daemon-reload",
             remedy="set restart.delegate = false, or leave $, ; and ` to a script or to env",
@@ -142,7 +153,8 @@ def _program(config: DaemonConfig) -> tuple[str, list[str]]:
     program = config.binary_path
     if not program:
         raise ConfigError(
-            f"cannot start {config.name!r}: neither binary_path nor daemon is set", remedy="set one of the two"
+            f"cannot start {config.name!r}: neither binary_path nor daemon is set",
+            remedy="set one of the two",
         )
     # A bare name is looked for by systemd itself, where the daemon will live; a relative path means something here only.
     path = os.path.abspath(program) if "/" in program and not program.startswith("/") else program
@@ -164,7 +176,9 @@ def _environment(
         env["PYTHONUNBUFFERED"] = "1"
         env["DUENDE_SOCKET"] = f"{runtime_dir}/{request.daemon_id[:13]}.sock"
         if request.import_path:
-            env["PYTHONPATH"] = os.pathsep.join(filter(None, (request.import_path, env.get("PYTHONPATH", ""))))
+            env["PYTHONPATH"] = os.pathsep.join(
+                filter(None, (request.import_path, env.get("PYTHONPATH", "")))
+            )
     env |= env_file
     env |= config.env
     env["PWD"] = config.working_dir or "/"
@@ -174,13 +188,19 @@ def _environment(
 def notifies(config: DaemonConfig) -> bool:
     """Whether the daemon may talk to systemd (sd_notify(3)): for readiness, for the watchdog, or for what a `Daemon` says of itself."""
     return (
-        readiness_of(config) is ReadinessKind.NOTIFY or config.health_check.watchdog > 0 or config.daemon is not None
+        readiness_of(config) is ReadinessKind.NOTIFY
+        or config.health_check.watchdog > 0
+        or config.daemon is not None
     )
 
 
 def _lifecycle(config: DaemonConfig) -> list[Property]:
     ready = readiness_of(config) is ReadinessKind.NOTIFY
-    start = config.readiness.timeout + (0.0 if config.restart.delegate else READY_MARGIN) if ready else EXEC_TIMEOUT
+    start = (
+        config.readiness.timeout + (0.0 if config.restart.delegate else READY_MARGIN)
+        if ready
+        else EXEC_TIMEOUT
+    )
     found: list[Property] = [
         # exec: the start has succeeded once the program was executed, and failed when it could not be. simple would not tell.
         ("Type", "s", "notify" if ready else "exec"),
@@ -220,7 +240,11 @@ def _restart(config: DaemonConfig, facts: Facts) -> list[Property]:
         found.append(("StartLimitBurst", "u", restart.max_retries + 1))  # it counts the first start as well
     if grows(config) and facts.version >= GRADUAL_RESTARTS:
         found += [
-            ("RestartSteps", "u", restart_steps(restart.initial_delay, restart.multiplier, restart.max_delay)),
+            (
+                "RestartSteps",
+                "u",
+                restart_steps(restart.initial_delay, restart.multiplier, restart.max_delay),
+            ),
             ("RestartMaxDelayUSec", "t", microseconds(restart.max_delay)),
         ]
     return found
@@ -246,12 +270,17 @@ def _limits(config: DaemonConfig, facts: Facts) -> list[Property]:
     if facts.unified:
         found.append(("CPUWeight", "t", weight_of(resources.cpu_shares)))
     else:
-        found.append(("CPUShares", "t", max(2, min(resources.cpu_shares, 262_144))))  # the kernel's bounds (cgroup v1, cpu.shares)
+        found.append(
+            ("CPUShares", "t", max(2, min(resources.cpu_shares, 262_144)))
+        )  # the kernel's bounds (cgroup v1, cpu.shares)
     if resources.memory_bytes:
         found.append(("MemoryMax", "t", resources.memory_bytes))
         if facts.unified and resources.memory_swap_bytes:
             found.append(("MemorySwapMax", "t", max(0, resources.memory_swap_bytes - resources.memory_bytes)))
-    for name, value in (("IOReadBandwidthMax", resources.io_read_bps), ("IOWriteBandwidthMax", resources.io_write_bps)):
+    for name, value in (
+        ("IOReadBandwidthMax", resources.io_read_bps),
+        ("IOWriteBandwidthMax", resources.io_write_bps),
+    ):
         if value and facts.disks:
             found.append((name, "a(st)", [[disk, value] for disk in facts.disks]))
     for name, limit in (
@@ -315,7 +344,9 @@ def _hardening(config: DaemonConfig, facts: Facts, runtime_dir: str) -> list[Pro
     if security.read_only_root:
         found.append(("ProtectSystem", "s", "strict"))
         # A `Daemon` answers for its health there.
-        own = [runtime_dir] if config.daemon is not None and runtime_dir not in security.writable_paths else []
+        own = (
+            [runtime_dir] if config.daemon is not None and runtime_dir not in security.writable_paths else []
+        )
         paths = [*security.writable_paths, *own]
         if paths:
             found.append(("ReadWritePaths", "as", paths))

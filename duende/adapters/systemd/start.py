@@ -10,7 +10,7 @@ from dbus_fast import Variant
 from duende.adapters.contract import DaemonHandle, SpawnRequest
 from duende.adapters.systemd import parse
 from duende.adapters.systemd.bus import MANAGER, MANAGER_PATH, PROPERTIES, UNIT, Refusal
-from duende.adapters.systemd.cgroup import MARK, host_pid
+from duende.adapters.systemd.cgroup import MARK
 from duende.adapters.systemd.exchange import Exchange
 from duende.adapters.systemd.facts import OLDEST, Facts
 from duende.adapters.systemd.ignored import refuse_ignored
@@ -37,14 +37,17 @@ class Starter(Exchange):
     """The start of units."""
 
     async def start_unit(self, request: SpawnRequest) -> DaemonHandle:
-        """Start what *request* says; see `PlatformAdapter.launch`."""
+        """Start what *request* says; see `PlatformAdapter.launch`.
+
+        Raises:
+            SpawnError: it could not be started; nothing is left behind.
+            PlatformError: systemd cannot take the configuration, or does not answer.
+        """
         config = request.config
         facts = await self.facts()
         _check_version(facts)
         refuse_ignored(config, facts)
-        properties = render(
-            request, facts, runtime_dir=self.runtime_dir, env_file=_env_file(config)
-        )
+        properties = render(request, facts, runtime_dir=self.runtime_dir, env_file=_env_file(config))
         self._prepare(config)
         previous = self._records.get(request.daemon_id)
         if previous is not None:
@@ -62,8 +65,7 @@ class Starter(Exchange):
         record.held = self.bus.generation  # by AddRef
         try:
             await self._submit(record, config, properties)
-            await self.group_of(record)
-            return self._started(record, request, facts)
+            return self._started(record, request, facts, await self.host_pid(record))
         except BaseException as error:
             await self._undo(record, error)
             raise
@@ -110,10 +112,11 @@ class Starter(Exchange):
         limit = EXEC_TIMEOUT + EXEC_GRACE
         try:
             done.add_done_callback(lambda _: record.wake())
-            known = record.state
-            ready = (lambda: known.main_pid > 0) if record.notify else (lambda: False)
+            known, notify = record.state, record.notify
             # A main process that has ended already is enough to know: the job lasts until what it left behind has ended as well.
-            if not await record.until(lambda: done.done() or known.ended or ready(), limit):
+            if not await record.until(
+                lambda: done.done() or known.ended or (notify and known.main_pid > 0), limit
+            ):
                 raise PlatformTimeoutError(f"start {record.unit}", limit)
             if not done.done() and not known.ended:
                 # Where nobody here can see the process, systemd's word that there is one must do.
@@ -127,22 +130,25 @@ class Starter(Exchange):
             return
         if result == "lost":
             raise SpawnError(
-                f"cannot start {config.name!r}: the connection to systemd broke meanwhile", step="bus", remedy="try again"
+                f"cannot start {config.name!r}: the connection to systemd broke meanwhile",
+                step="bus",
+                remedy="try again",
             )
         self._judge(record, config, result)
 
     async def _became_program(self, record: Record, done: asyncio.Future[str], limit: float) -> None:
         """Wait until the process that systemd forked is seen to run the program: then its environment is the daemon's, mark and all."""
         deadline = asyncio.get_running_loop().time() + limit
-        await self.group_of(record)
         pid = 0
         while not done.done() and not record.state.ended and asyncio.get_running_loop().time() < deadline:
-            pid = pid or host_pid(record.state.group, record.state.main_pid, record.daemon_id, local=self.bus.local)
+            pid = pid or await self.host_pid(record)
             if not pid or environment_value(pid, MARK) == record.daemon_id:
                 return
             stat = read_stat(pid)
             if stat is None or stat.state in "ZX":
-                await record.until(lambda: done.done() or record.state.ended, self.timeout)  # it has ended: systemd will tell
+                await record.until(
+                    lambda: done.done() or record.state.ended, self.timeout
+                )  # it has ended: systemd will tell
                 return
             await asyncio.sleep(LOOK_EVERY)
 
@@ -163,10 +169,9 @@ class Starter(Exchange):
             remedy=f"journalctl{' --user' if self.user else ''} -u {record.unit}",
         )
 
-    def _started(self, record: Record, request: SpawnRequest, facts: Facts) -> DaemonHandle:
+    def _started(self, record: Record, request: SpawnRequest, facts: Facts, pid: int) -> DaemonHandle:
         state = record.state
         config = request.config
-        pid = host_pid(state.group, state.exec_pid or state.main_pid, record.daemon_id, local=self.bus.local)
         data = {
             "unit": record.unit,
             "invocation": state.invocation,
@@ -220,7 +225,9 @@ class Starter(Exchange):
             SpawnError: it runs, or is not ours.
         """
         (path,) = await self.bus.call(MANAGER_PATH, MANAGER, "LoadUnit", "s", [record.unit])
-        old = Record(record.daemon_id, record.name, record.unit, delegated=record.delegated, notify=record.notify)
+        old = Record(
+            record.daemon_id, record.name, record.unit, delegated=record.delegated, notify=record.notify
+        )
         old.path = str(path)
         await self.read(old)
         (state,) = await self.bus.call(old.path, PROPERTIES, "Get", "ss", [UNIT, "LoadState"])
@@ -253,8 +260,10 @@ class Starter(Exchange):
                 remedy="update systemd, or leave the setting out",
             )
         if short in ("InvalidArgs", "InvalidSignature", "NotSupported"):
-            return PlatformConfigError(f"cannot start {config.name!r}: systemd refuses the configuration: {text}")
-        error = self.bus.explained(refusal)
+            return PlatformConfigError(
+                f"cannot start {config.name!r}: systemd refuses the configuration: {text}"
+            )
+        error = self.bus.error_of(refusal)
         if isinstance(error, AccessError | PlatformTimeoutError):
             return error
         return SpawnError(f"cannot start {config.name!r}: {error}", step="bus")
@@ -303,7 +312,8 @@ def _taken(name: str, unit: str, why: str) -> SpawnError:
 
 def _masked(name: str, unit: str) -> SpawnError:
     return SpawnError(
-        f"cannot start {name!r}: the unit {unit} is masked", step="name", path=unit, remedy=f"systemctl unmask {unit}"
+        f"cannot start {name!r}: the unit {unit} is masked",
+        step="name",
+        path=unit,
+        remedy=f"systemctl unmask {unit}",
     )
-
-

@@ -38,20 +38,26 @@ class Stopping:
         except Refusal as refusal:
             if refusal.short in GONE:
                 return self._certificate([], "systemd has no such unit any more")
-            return self._unproven(str(self._exchange.bus.explained(refusal)))
+            return self._unproven(str(self._exchange.bus.error_of(refusal)))
         except PlatformError as error:
             return self._unproven(str(error))
         if self._record.started and self._record.exit is None and not left:
             await self._record.until(lambda: self._record.exit is not None, self._exchange.timeout)
         if left:
-            return self._certificate(left, "still in its control group: " + ", ".join(f"{pid} {name}" for pid, name in left[:5]))
-        return self._certificate([], f"systemd: {self._record.unit} is inactive and its control group is empty")
+            return self._certificate(
+                left, "still in its control group: " + ", ".join(f"{pid} {name}" for pid, name in left[:5])
+            )
+        return self._certificate(
+            [], f"systemd: {self._record.unit} is inactive and its control group is empty"
+        )
 
     async def _end(self) -> None:
         record = self._record
         if not (record.state.ended or record.state.gone or record.removed):
             await self._ask_to_end()
-            await record.until(lambda: record.state.ended or record.state.gone or record.removed, self._left())
+            await record.until(
+                lambda: record.state.ended or record.state.gone or record.removed, self._left()
+            )
         if record.removed:
             return
         if record.state.ended or record.state.gone:
@@ -99,7 +105,11 @@ class Stopping:
 
     def _quiet(self) -> bool:
         record = self._record
-        return record.removed or record.state.sub in ("dead", "failed") or (record.state.sub == "exited" and not self._stragglers)
+        return (
+            record.removed
+            or record.state.sub in ("dead", "failed")
+            or (record.state.sub == "exited" and not self._stragglers)
+        )
 
     async def _send(self, whom: str, number: int) -> bool:
         """Send a signal to the main process or to all; whether there was somebody to get it."""
@@ -143,7 +153,9 @@ class Stopping:
         )
 
 
-async def stop_shared(running: dict[str, asyncio.Task[StopCertificate]], key: str, stopping: Stopping) -> StopCertificate:
+async def stop_shared(
+    running: dict[str, asyncio.Task[StopCertificate]], key: str, stopping: Stopping
+) -> StopCertificate:
     """One stop for all who ask for it meanwhile: a second is given the first one's certificate."""
     task = running.get(key)
     if task is None:
