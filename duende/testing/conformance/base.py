@@ -105,8 +105,20 @@ class ConformanceBase:
     # -- helpers of the tests ------------------------------------------------------------------------------------------------
 
     def conduct(self, test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run one test in a loop of its own, then look for leftovers."""
-        asyncio.run(asyncio.wait_for(test(), 6 * self.within))
+        """Run one test in a loop of its own, then look for leftovers.
+
+        Raises:
+            NonconformanceError: what the test found, or it did not end.
+        """
+
+        async def bounded() -> None:
+            try:
+                async with asyncio.timeout(6 * self.within):
+                    await test()
+            except TimeoutError as error:
+                raise NonconformanceError(f"the test did not end within {6 * self.within:g} s") from error
+
+        asyncio.run(bounded())
         left = self.leftovers()
         check(not left, f"left behind: {left}")
 

@@ -54,7 +54,7 @@ class Liar(NativeAdapter):
 
 
 class _Lying(TestNative):
-    within: ClassVar[float] = 1.0
+    within: ClassVar[float] = 2.0
 
     async def make_adapter(self, *, keep: bool = False) -> PlatformAdapter:
         adapter = Liar(runtime_dir=self.folder, state_dir=self.folder, keep=keep)
