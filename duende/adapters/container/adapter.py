@@ -192,8 +192,11 @@ class ContainerAdapter(Launching, PlatformAdapter):
             return found
         engine = self._engine_of(handle)
         self._ready_notify()
-        record = Record(handle, engine, None, delegated="delegated" in handle.data, init=state.init)
+        record = Record(
+            handle, engine, None, delegated="delegated" in handle.data, init="init" in handle.data
+        )
         await self._hold(record, state)
+        self._begin_watch(record)
         self._put(record)
         try:
             await self._listen(engine)

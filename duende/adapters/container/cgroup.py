@@ -84,5 +84,9 @@ def device_of(folder: str) -> str:
         number = os.stat(folder).st_dev
     except OSError:
         return ""
-    path = os.path.realpath(f"/dev/block/{os.major(number)}:{os.minor(number)}")
-    return path if os.path.exists(path) else ""
+    # /sys has it also where no udev makes /dev/block; a partition is throttled by its whole disk (blk-throttle takes no other).
+    node = os.path.realpath(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+    if os.path.exists(f"{node}/partition"):
+        node = os.path.dirname(node)
+    path = f"/dev/{os.path.basename(node)}"
+    return path if os.path.exists(path) and os.path.isdir(node) else ""

@@ -77,7 +77,7 @@ class DockerApi:
         def work(api: Any) -> str:
             return str(api.create_container_from_config(body, plan.name)["Id"])
 
-        return await self._through("make a container", work, START_FACTOR * self.timeout)
+        return await self._through("make a container", work, START_FACTOR * self.timeout, step="create")
 
     def _absent(self, plan: Plan) -> SpawnError:
         return SpawnError(
@@ -173,7 +173,12 @@ class DockerApi:
 
     async def events(self, since: str) -> AsyncIterator[Event]:
         """What happens; see `Engine.events`."""
-        filters = msgspec.json.encode({"type": ["container"], "label": [LABEL_ID]}).decode()
+        wanted = {"type": ["container"]}
+        if self.runtime is Runtime.DOCKER:
+            wanted["label"] = [
+                LABEL_ID
+            ]  # Podman 4.3 takes a label without a value for one with an empty value
+        filters = msgspec.json.encode(wanted).decode()
         query = {"filters": filters, **({"since": since} if since else {})}
         buffer = b""
         async for piece in self._http.stream("GET", await self._path(f"/events?{urlencode(query)}")):
@@ -234,8 +239,8 @@ class DockerApi:
             raise PlatformIOError(f"cannot talk to {self.runtime.value}: it answered {answer.code}")
         return answer
 
-    async def _through(self, what: str, work: Callable[[Any], T], timeout: float) -> T:
-        """*work* with the package's client, in a thread; its errors in our words."""
+    async def _through(self, what: str, work: Callable[[Any], T], timeout: float, *, step: str = "") -> T:
+        """*work* with the package's client, in a thread; its errors in our words, as SpawnErrors with a *step*."""
         api = (await self.facts()).api
 
         def body() -> T:
@@ -249,7 +254,7 @@ class DockerApi:
                 return work(self._package)
             except docker.errors.APIError as error:
                 code = error.response.status_code if error.response is not None else 500
-                raise _refusal(code, f"{self.runtime.value}: {error.explanation or error}") from error
+                raise _refusal(code, f"{self.runtime.value}: {error.explanation or error}", step) from error
             except (docker.errors.DockerException, OSError, ValueError) as error:
                 # requests' own errors are OSErrors, and what is no JSON is a ValueError
                 raise _broken(self.runtime.value, self.socket, error) from error
@@ -272,14 +277,12 @@ def _broken(
     )
 
 
-def _refusal(code: int, text: str) -> Exception:
+def _refusal(code: int, text: str, step: str = "") -> Exception:
     if code == 404:
         return InstanceNotFoundError(text)
     if code == 409:
         return InvalidStateError(text)
-    if code == 400:
-        return SpawnError(text, step="create")
-    return PlatformIOError(text)
+    return SpawnError(text, step=step) if step else PlatformIOError(text)
 
 
 def _message(answer: Answer) -> str:

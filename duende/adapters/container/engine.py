@@ -118,8 +118,6 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """starting, healthy or unhealthy; empty without a check."""
     restarts: int = 0
     labels: dict[str, str] = {}
-    init: bool = False
-    """Process 1 is the runtime's init, the daemon is its child."""
 
     @property
     def alive(self) -> bool:

@@ -79,6 +79,8 @@ class Exchange:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._boot = boot_id()
         self._notify: NotifySocket | None = None
+        self._no_init: set[str] = set()
+        """Sockets of runtimes that have no init of their own to give."""
         self._starting = 0
         self._room: asyncio.Semaphore | None = None
 
@@ -235,6 +237,7 @@ class Exchange:
             return
         record.release()
         await self._hold(record, state)
+        self._begin_watch(record)
         detail = f"restart {state.restarts} by {record.engine.runtime.value}"
         self._emit(
             AdapterEvent(
@@ -255,6 +258,8 @@ class Exchange:
             pid, started = record.watch.main, record.watch.main_started
             data["first"] = f"{record.watch.first}:{record.watch.first_started}"
         record.handle = msgspec.structs.replace(record.handle, pid=pid, start_time=started, data=data)
+
+    def _begin_watch(self, record: Record) -> None:
         if record.watch is not None:
             record.watch.begin(lambda: self._settle(record))
 

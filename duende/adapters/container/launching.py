@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import shutil
@@ -16,7 +17,7 @@ from duende.adapters.container.exchange import Exchange
 from duende.adapters.container.history import keep_tail
 from duende.adapters.container.ignored import refuse_ignored
 from duende.adapters.container.plan import LABEL_ID, Place, plan_of
-from duende.adapters.container.records import Record
+from duende.adapters.container.records import SETTLE_EVERY, Record
 from duende.adapters.container.settings import Settings, settings_of
 from duende.adapters.contract import DaemonHandle, SpawnRequest
 from duende.config.model import DaemonConfig, ReadinessKind, readiness_of
@@ -31,6 +32,10 @@ from duende.errors import (
 
 NAME_TAKEN = ("already in use", "name is in use", "already exists")
 """What Docker, Podman and containerd say of a name that another container has."""
+
+
+EXEC_TIMEOUT = 2.0
+"""Seconds for a runtime's init to execute the program; it takes milliseconds."""
 
 
 class Launching(Exchange):
@@ -48,8 +53,18 @@ class Launching(Exchange):
         async with self._starts():
             await self._listen(engine)
             plan = self._plan(request, settings, facts)
+            if settings.init is None and engine.socket in self._no_init:
+                plan = msgspec.structs.replace(plan, init=False)
             await self._make_room(engine, plan, request.daemon_id)
-            return await self._run(engine, plan, request, pull=settings.pull == "missing")
+            pull = settings.pull == "missing"
+            try:
+                return await self._run(engine, plan, request, pull=pull)
+            except SpawnError as error:
+                if error.step != "init" or settings.init is not None:
+                    raise
+            # Nobody asked for an init by name, and the runtime has none: `stop` does without.
+            self._no_init.add(engine.socket)
+            return await self._run(engine, msgspec.structs.replace(plan, init=False), request, pull=pull)
 
     def _plan(self, request: SpawnRequest, settings: Settings, facts: Facts) -> Plan:
         config = request.config
@@ -79,9 +94,7 @@ class Launching(Exchange):
             daemon_dir=self._daemon_dir(request) if config.daemon is not None else "",
             device=device_of(facts.root_dir) if throttled and facts.root_dir else "",
             python=sys.version_info[:2],
-            nproc=max(0, resource.getrlimit(resource.RLIMIT_NPROC)[1])
-            if facts.runtime is Runtime.PODMAN
-            else 0,
+            nproc=_process_limit() if facts.runtime is Runtime.PODMAN else 0,
             file_env=file_env,
         )
 
@@ -103,7 +116,7 @@ class Launching(Exchange):
         try:
             os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
             os.makedirs(folder, exist_ok=True)
-            os.chmod(folder, 0o777 if request.config.user is not None else 0o755)  # noqa: S103  (see above)
+            os.chmod(folder, 0o777 if request.config.user is not None else 0o755)
             if not os.path.islink(link):
                 os.symlink(f"{folder}/{source.DAEMON_SOCKET}", link)
         except OSError as error:
@@ -175,7 +188,7 @@ class Launching(Exchange):
         for again in (False, True):
             try:
                 return await engine.create(plan, pull=pull)
-            except (InvalidStateError, PlatformIOError) as error:
+            except (InvalidStateError, SpawnError) as error:
                 if not any(part in str(error) for part in NAME_TAKEN):
                     raise
                 if again or not await self._remove_earlier(engine, plan.name, request.daemon_id):
@@ -204,6 +217,8 @@ class Launching(Exchange):
         }
         if request.config.restart.delegate:
             data["delegated"] = "1"
+        if plan.init:
+            data["init"] = "1"
         handle = DaemonHandle(
             daemon_id=request.daemon_id,
             name=request.config.name,
@@ -215,10 +230,33 @@ class Launching(Exchange):
         )
         record = Record(handle, engine, None, delegated=request.config.restart.delegate, init=plan.init)
         await self._hold(record, state)
+        if plan.init and (record.watch is None or not record.watch.executed):
+            await self._check_program(engine, plan, record)
+        self._begin_watch(record)
         self._put(record)
-        if not state.alive:
+        if not state.alive or record.watch is None:
             self._settle(record)  # it was quicker than the answer
         return record
+
+    async def _check_program(self, engine: Engine, plan: Plan, record: Record) -> None:
+        """The runtime's init could start, its child was not seen to: find out whether there is such a program at all.
+
+        Raises:
+            SpawnError: there is none, as that init says in its last words.
+        """
+        try:
+            async with asyncio.timeout(EXEC_TIMEOUT):
+                while (state := await engine.inspect(record.handle.instance)).alive:
+                    if record.watch is not None and record.watch.runs():
+                        return
+                    await asyncio.sleep(SETTLE_EVERY)
+        except TimeoutError:
+            return  # it lives, so it runs something
+        if state.exit_code in parse.NOT_EXECUTED:
+            words = await engine.logs(record.handle.instance, 1)
+            if words and parse.said_by_init(words[0]):
+                record.release()
+                raise parse.spawn_error(record.handle.name, plan.argv[0], words[0])
 
     def _put(self, record: Record) -> None:
         earlier = self._records.get(record.handle.daemon_id)
@@ -238,3 +276,16 @@ class Launching(Exchange):
         except DuendeError:
             return  # it is on the list of what is removed once the runtime answers
         self._drop_dir(record.handle.daemon_id)
+
+
+def _process_limit() -> int:
+    """RLIMIT_NPROC as Podman's service has it: it lowers its own to the largest pid (Podman 4.3, cmd/podman/early_init_linux.go), and
+    without CAP_SYS_RESOURCE its default for containers, which is above, fails.
+    """
+    try:
+        with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
+            largest = int(file.read())
+    except (OSError, ValueError):
+        largest = 32768
+    hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    return largest if hard == resource.RLIM_INFINITY else min(hard, largest)

@@ -45,17 +45,12 @@ class _Config(msgspec.Struct):
     labels: dict[str, str] | None = msgspec.field(name="Labels", default=None)
 
 
-class _Host(msgspec.Struct):
-    init: bool | None = msgspec.field(name="Init", default=None)
-
-
 class _Inspect(msgspec.Struct):
     id: str = msgspec.field(name="Id")
     state: _State = msgspec.field(name="State")
     name: str = msgspec.field(name="Name", default="")
     restarts: int = msgspec.field(name="RestartCount", default=0)
     config: _Config | None = msgspec.field(name="Config", default=None)
-    host: _Host | None = msgspec.field(name="HostConfig", default=None)
 
 
 _INSPECT = msgspec.json.Decoder(_Inspect)
@@ -105,7 +100,6 @@ def inspected(raw: bytes) -> State:
         health=state.health.status if state.health is not None else "",
         restarts=found.restarts,
         labels=(found.config.labels if found.config is not None else None) or {},
-        init=bool(found.host is not None and found.host.init),
     )
 
 
@@ -265,11 +259,29 @@ def lines_of(raw: bytes) -> list[str]:
     return [row.decode(errors="replace") for row in rows]
 
 
+NOT_EXECUTED = (126, 127)
+"""What an init exits with when it could not execute its program, as a shell does (execve(2) failed: EACCES and the like, ENOENT)."""
+
+
+def said_by_init(line: str) -> bool:
+    """Whether a line of output is the last word of docker-init (tini) or catatonit about a program that they could not execute."""
+    return line.startswith("[FATAL tini") or ("catatonit" in line[:24] and "failed to exec" in line)
+
+
 _STARTS = (
     # what the runtime's text holds, step, errno, remedy; the texts are runc's, crun's and the engines' own
-    ("docker-init", "init", 2, "install tini (Docker), or set platform.container.init = false"),
-    ("catatonit", "init", 2, "install catatonit (Podman), or set platform.container.init = false"),
-    ("init binary", "init", 2, "install catatonit (Podman), or set platform.container.init = false"),
+    (
+        '"docker-init": executable file not found',
+        "init",
+        2,
+        "install tini (Docker), or set platform.container.init = false",
+    ),
+    (
+        "container-init binary not found",
+        "init",
+        2,
+        "install catatonit (Podman), or set platform.container.init = false",
+    ),
     ("unable to find user", "user", 0, "use a user of the image, or a number"),
     ("unable to find group", "group", 0, "use a group of the image, or a number"),
     ("setting rlimit", "limit", 1, "a limit above the runtime's own hard limit needs CAP_SYS_RESOURCE"),
@@ -294,6 +306,13 @@ _STARTS = (
     ("port is already allocated", "ports", 98, "free the port, or publish another"),
     ("address already in use", "ports", 98, "free the port, or publish another"),
     ("network", "network", 0, "use another platform.container.network: host needs nothing"),
+    ("Permission denied", "exec", 13, "chmod +x in the image, or check the rights on its folders"),
+    (
+        "No such file or directory",
+        "exec",
+        2,
+        "binary_path is looked for in the image; correct it, or use an image that has it",
+    ),
     ("permission denied", "exec", 13, "chmod +x in the image, or check the rights on its folders"),
     (
         "no such file or directory",

@@ -27,8 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     volumes: tuple[str, ...] = ()
     """"/host/path:/path", "name:/path:ro": host folders, or the runtime's named volumes."""
     init: bool | None = None
-    """A small init as process 1, which reaps orphans and gives signals their default effect (pid_namespaces(7)). Absent: for programs yes,
-    for a `Daemon` class no, as it handles its signals itself."""
+    """A small init as process 1, which reaps orphans and gives signals their default effect (pid_namespaces(7)). Absent: for programs
+    where the runtime has one, for a `Daemon` class not, as it handles its signals itself."""
     runtime: str | None = None
     """The OCI runtime (runc, crun, ...) by the name that the engine knows it under."""
     pull: str = "never"

@@ -40,6 +40,10 @@ async def stop(record: Record, timeout: float) -> StopCertificate:
         if how:
             steps.append(StopStep(time.monotonic() - began, f"{signal.value} {how}"))
             escalated = escalated or signal is Signal.KILL
+        if signal is Signal.TERM and record.watch is not None and record.watch.deaf_to(signal.number()):
+            text = "TERM has no handler, and process 1 takes no default action (pid_namespaces(7)): KILL ends it as TERM would"
+            steps.append(StopStep(time.monotonic() - began, text))
+            continue
         if await ended(record, patience):
             break
     proven, proof, blocked = await prove(record)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from duende.adapters.container.cgroup import Group, group_of
 from duende.kernel.pidfd import exit_of
-from duende.kernel.process import LOWEST_PID, children_of, read_stat
+from duende.kernel.process import LOWEST_PID, children_of, read_stat, status_fields
 from duende.states import ProcessExit
 
 CHILD_TRIES = 20
@@ -33,6 +33,8 @@ class Watch:
         self.group = group
         self.ended = False
         """Process 1 is dead, and with it all others."""
+        self.executed = True
+        """The main process runs the daemon's program; False where it ended before it was seen to."""
         self.out_of_memory = False
         """The kernel counted a kill for memory in its control group."""
         self._fds = fds
@@ -50,6 +52,21 @@ class Watch:
         return pid in (self.main, self.first) or (
             self._namespace != "" and _namespace(pid) == self._namespace
         )
+
+    def runs(self) -> bool:
+        """Whether the main process executes something else than process 1 by now."""
+        return self.main != self.first and _image(self.main) not in ("", _image(self.first))
+
+    def deaf_to(self, number: int) -> bool:
+        """Whether the main process is process 1 and does neither catch nor ignore signal *number*: then the kernel drops it."""
+        if self.main != self.first:
+            return False
+        fields = status_fields(self.main)
+        bit = 1 << (number - 1)
+        try:
+            return not (int(fields["SigCgt"], 16) | int(fields["SigIgn"], 16)) & bit
+        except (KeyError, ValueError):
+            return False
 
     def exit(self) -> ProcessExit:
         """How the main process ended, as far as the kernel tells; known only after it was reaped."""
@@ -101,18 +118,38 @@ async def watch(container: str, pid: int, *, init: bool) -> Watch | None:
     if group is None or stat is None or _namespace(pid) == _namespace(os.getpid()):
         os.close(first)
         return None
-    main, fd = pid, first
+    main, fd, executed = pid, first, True
     if init:
-        for _ in range(CHILD_TRIES):
-            children = children_of(pid)
-            if children:
-                try:
-                    main, fd = children[0], os.pidfd_open(children[0])
-                except OSError:
-                    main, fd = pid, first
-                break
-            await asyncio.sleep(CHILD_EVERY)
+        main, fd, executed = await _child(pid, first)
     found = Watch(pid, stat.start_time, main, group, (first, fd))
+    found.executed = executed
     child = read_stat(main)
     found.main_started = child.start_time if child is not None else 0
     return found
+
+
+async def _child(first: int, first_fd: int) -> tuple[int, int, bool]:
+    """(pid, pidfd, whether it runs its program) of the only child of the init *first*: until it executes that, it is a copy of the init."""
+    child, fd = first, first_fd
+    image = _image(first)
+    for _ in range(CHILD_TRIES):
+        if child == first and (children := children_of(first)):
+            try:
+                child, fd = children[0], os.pidfd_open(children[0])
+            except OSError:
+                return first, first_fd, False
+        if child != first:
+            now = _image(child)
+            if not now:
+                break
+            if now != image:
+                return child, fd, True
+        await asyncio.sleep(CHILD_EVERY)
+    return child, fd, False
+
+
+def _image(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
