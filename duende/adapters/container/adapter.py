@@ -338,6 +338,8 @@ class ContainerAdapter(Launching, PlatformAdapter):
         streams = [task for task, _ in self._listeners.values()]
         for task in streams:
             task.cancel()
+        for record in self._records.values():
+            record.release()
         pending = [task for task in self._tasks if task not in streams]
         if pending:
             _, late = await asyncio.wait(pending, timeout=self.timeout)
@@ -345,8 +347,6 @@ class ContainerAdapter(Launching, PlatformAdapter):
                 task.cancel()
         await asyncio.gather(*streams, return_exceptions=True)
         self._listeners.clear()
-        for record in self._records.values():
-            record.release()
         self._records.clear()
         self._by_container.clear()
         if self._notify is not None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from duende.adapters.container import parse, source
+from duende.adapters.container.checks import Check, watch_health
 from duende.adapters.container.detect import choose, engine_for, runtime_named
 from duende.adapters.container.engine import Engine, Event, Happening, Runtime, State
 from duende.adapters.container.plan import LABEL_ID
@@ -260,8 +261,15 @@ class Exchange:
         record.handle = msgspec.structs.replace(record.handle, pid=pid, start_time=started, data=data)
 
     def _begin_watch(self, record: Record) -> None:
+        """Be told of its end from now on, and ask for its health where the runtime does not."""
         if record.watch is not None:
             record.watch.begin(lambda: self._settle(record))
+        check = Check.from_json(record.handle.data.get("health", ""))
+        if check is not None:
+            handle = record.handle
+            record.health = self._spawn_task(
+                watch_health(record.engine, handle.instance, handle.daemon_id, check, self._emit)
+            )
 
     # -- ends ----------------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from duende.adapters.container.cgroup import Group
-from duende.adapters.container.engine import Facts
+from duende.adapters.container.engine import Facts, Runtime
 from duende.adapters.container.ignored import asked, ignored
 from duende.adapters.container.plan import CPU_PERIOD
 from duende.adapters.contract import Found, SettingReport
@@ -34,6 +34,7 @@ def explain(
         *_limits(config, answer.get("HostConfig") or {}, group, left_out),
         *_processes(config, pid),
         *_container(config, answer, pid),
+        *_health(config, answer, facts),
     ]
     for key, (value, why) in left_out.items():
         section = key.partition(".")[0]
@@ -327,9 +328,16 @@ def _same_set(key: str, wanted: tuple[str, ...], found: Any, why: str) -> Settin
     return SettingReport(key=key, wanted=" ".join(wanted), found=" ".join(have), outcome=outcome, why=why)
 
 
-def _policies(config: DaemonConfig, answer: dict[str, Any]) -> Iterator[SettingReport]:
-    host, inside = answer.get("HostConfig") or {}, answer.get("Config") or {}
+def _health(config: DaemonConfig, answer: dict[str, Any], facts: Facts) -> Iterator[SettingReport]:
+    inside = answer.get("Config") or {}
     if config.health_check.enabled and config.health_check.exec:
+        if facts.runtime is not Runtime.DOCKER:
+            why = f"{facts.runtime.value} runs no checks by itself: this adapter runs it inside, while it is there"
+            wanted = " ".join(config.health_check.exec)
+            yield SettingReport(
+                key="health_check.exec", wanted=wanted, found=wanted, outcome=Found.APPROXIMATED, why=why
+            )
+            return
         check = inside.get("Healthcheck") or {}
         argv = (check.get("Test") or [""])[1:]
         fits = argv == list(config.health_check.exec) and check.get("Retries") == config.health_check.retries
@@ -342,6 +350,10 @@ def _policies(config: DaemonConfig, answer: dict[str, Any]) -> Iterator[SettingR
             if fits
             else "inspect: Config.Healthcheck says otherwise",
         )
+
+
+def _policies(config: DaemonConfig, answer: dict[str, Any]) -> Iterator[SettingReport]:
+    host = answer.get("HostConfig") or {}
     if config.restart.delegate:
         policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
         yield _compared(

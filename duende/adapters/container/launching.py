@@ -12,6 +12,7 @@ import msgspec
 
 from duende.adapters.container import parse, source
 from duende.adapters.container.cgroup import device_of
+from duende.adapters.container.checks import check_of
 from duende.adapters.container.engine import Engine, Facts, Plan, Runtime
 from duende.adapters.container.exchange import Exchange
 from duende.adapters.container.history import keep_tail
@@ -219,6 +220,9 @@ class Launching(Exchange):
             data["delegated"] = "1"
         if plan.init:
             data["init"] = "1"
+        check = check_of(request.config)
+        if check is not None and plan.health is None:
+            data["health"] = check.to_json()
         handle = DaemonHandle(
             daemon_id=request.daemon_id,
             name=request.config.name,

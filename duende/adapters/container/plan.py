@@ -110,7 +110,7 @@ def plan_of(
         read_only=config.security.read_only_root,
         tmpfs=("/tmp",) if config.security.private_tmp else (),  # noqa: S108  (a mount point inside)
         mounts=_mounts(config, settings, place, found),
-        health=_health(config),
+        health=_health(config) if facts.runtime is Runtime.DOCKER else None,
         restart=_restart(config),
         stop_timeout=max(1, round(config.shutdown_timeout)),
         log_driver="none" if config.logging.destination is LogDestination.NULL else _driver(facts),

@@ -27,7 +27,20 @@ class Record:
     """One daemon that was started or adopted here."""
 
     __slots__ = (
-        "delegated", "engine", "exit", "handle", "init", "memory_told", "nudge", "paused", "sent", "settling", "stopping", "waiters", "watch",
+        "delegated",
+        "engine",
+        "exit",
+        "handle",
+        "health",
+        "init",
+        "memory_told",
+        "nudge",
+        "paused",
+        "sent",
+        "settling",
+        "stopping",
+        "waiters",
+        "watch",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +57,8 @@ class Record:
         self.sent: frozenset[int] = frozenset()
         """Signals that went to it from here."""
         self.paused = False
+        self.health: asyncio.Task[None] | None = None
+        """Where the runtime checks nothing by itself."""
         self.memory_told = False
         self.waiters: list[asyncio.Future[ProcessExit]] = []
         self.nudge = asyncio.Event()
@@ -53,5 +68,8 @@ class Record:
 
     def release(self) -> None:
         """Let go of its processes."""
+        if self.health is not None:
+            self.health.cancel()
+            self.health = None
         if self.watch is not None:
             self.watch.close()
