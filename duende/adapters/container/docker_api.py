@@ -60,7 +60,12 @@ class DockerApi:
         return self._facts
 
     async def create(self, plan: Plan, *, pull: bool) -> str:
-        """Make the container; see `Engine.create`."""
+        """Make the container; see `Engine.create`.
+
+        Raises:
+            SpawnError: its image is absent, or the runtime refuses.
+            InvalidStateError: its name is taken.
+        """
         body = docker_body(plan)
         try:
             return await self._make(plan, body)
@@ -111,7 +116,11 @@ class DockerApi:
             ) from error
 
     async def start(self, container: str) -> None:
-        """Start it; see `Engine.start`."""
+        """Start it; see `Engine.start`.
+
+        Raises:
+            SpawnError: the runtime cannot.
+        """
         answer = await self._http.request(
             "POST", await self._path(f"/containers/{container}/start"), timeout=START_FACTOR * self.timeout
         )
@@ -172,7 +181,12 @@ class DockerApi:
             yield rest.decode(errors="replace")
 
     async def events(self, since: str) -> AsyncIterator[Event]:
-        """What happens; see `Engine.events`."""
+        """What happens; see `Engine.events`.
+
+        Raises:
+            StatusFailedError: what comes is no event.
+            PlatformError: the stream broke.
+        """
         wanted = {"type": ["container"]}
         if self.runtime is Runtime.DOCKER:
             wanted["label"] = [
@@ -207,7 +221,11 @@ class DockerApi:
             return -1  # it did not end with 0 in time, which is the answer
 
     async def mine(self) -> list[str]:
-        """Ids of all containers with our label."""
+        """Ids of all containers with our label.
+
+        Raises:
+            StatusFailedError: the runtime did not say.
+        """
         filters = quote(msgspec.json.encode({"label": [LABEL_ID]}).decode())
         raw = (await self._call("GET", f"/containers/json?all=1&filters={filters}")).body
         try:
@@ -308,7 +326,12 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 async def answers(socket: str, timeout: float) -> Facts:
-    """What answers at *socket*, Docker or Podman; raises as `UnixHttp.request` does."""
+    """What answers at *socket*, Docker or Podman.
+
+    Raises:
+        PlatformTimeoutError: nothing does in time.
+        PlatformError: as `UnixHttp.request` raises.
+    """
     engine = DockerApi(Runtime.DOCKER, socket, timeout)
     try:
         async with asyncio.timeout(timeout):

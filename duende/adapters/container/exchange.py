@@ -38,6 +38,8 @@ from duende.errors import (
 from duende.kernel.process import boot_id
 from duende.states import ProcessExit
 
+EARLY_MAX = 1000
+
 
 class Exchange:
     """State and events; the verbs are in `ContainerAdapter`."""
@@ -78,6 +80,8 @@ class Exchange:
         """Container name -> its engine and daemon id: perhaps made by a call that was given up, to be removed when that runtime answers."""
         self._sinks: list[EventSink] = []
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._early_memory: dict[str, None] = {}
+        """Containers that were killed for memory before they were known here, in order."""
         self._boot = boot_id()
         self._notify: NotifySocket | None = None
         self._no_init: set[str] = set()
@@ -201,6 +205,10 @@ class Exchange:
 
     def _on_happening(self, event: Event) -> None:
         record = self._by_container.get(event.id)
+        if record is None and event.what is Happening.OOM:
+            self._early_memory[event.id] = None  # it was quicker than the answer of its start
+            if len(self._early_memory) > EARLY_MAX:
+                self._early_memory.pop(next(iter(self._early_memory)))
         if record is None or record.exit is not None:
             return
         daemon_id = record.handle.daemon_id
@@ -313,7 +321,8 @@ class Exchange:
     def _ended(self, record: Record, state: State | None) -> None:
         if record.exit is not None:
             return
-        kernel, memory = None, state is not None and state.oom_killed
+        early = self._early_memory.pop(record.handle.instance, False) is None
+        kernel, memory = None, early or (state is not None and state.oom_killed)
         if record.watch is not None:
             kernel = record.watch.exit()
             memory = memory or record.watch.out_of_memory

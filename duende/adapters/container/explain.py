@@ -35,6 +35,7 @@ def explain(
         *_processes(config, pid),
         *_container(config, answer, pid),
         *_health(config, answer, facts),
+        *_policies(config, answer, facts),
     ]
     for key, (value, why) in left_out.items():
         section = key.partition(".")[0]
@@ -315,7 +316,6 @@ def _container(config: DaemonConfig, answer: dict[str, Any], pid: int) -> Iterat
             _bare(host.get("CapAdd")),
             "inspect: HostConfig.CapAdd",
         )
-    yield from _policies(config, answer)
 
 
 def _bare(names: Any) -> list[str]:
@@ -352,7 +352,7 @@ def _health(config: DaemonConfig, answer: dict[str, Any], facts: Facts) -> Itera
         )
 
 
-def _policies(config: DaemonConfig, answer: dict[str, Any]) -> Iterator[SettingReport]:
+def _policies(config: DaemonConfig, answer: dict[str, Any], facts: Facts) -> Iterator[SettingReport]:
     host = answer.get("HostConfig") or {}
     if config.restart.delegate:
         policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
@@ -364,6 +364,8 @@ def _policies(config: DaemonConfig, answer: dict[str, Any]) -> Iterator[SettingR
         )
     log = host.get("LogConfig") or {}
     options = log.get("Config") or {}
+    if facts.runtime is Runtime.CONTAINERD:
+        return
     if config.logging.destination is LogDestination.NULL:
         yield _compared(
             "logging.destination", "none", str(log.get("Type") or ""), "inspect: HostConfig.LogConfig"

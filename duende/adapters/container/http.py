@@ -112,7 +112,9 @@ class UnixHttp:
     async def stream(self, method: str, target: str) -> AsyncIterator[bytes]:
         """Connect within the deadline, then yield an empty piece, then the body's pieces as they come, without a deadline, until the server ends it.
 
-        Raises as `request` does; an answer other than 200 is a PlatformIOError with its text.
+        Raises:
+            PlatformTimeoutError: no head of an answer came in time.
+            PlatformIOError: as `request` raises, and for an answer other than 200, with its text.
         """
         streams: Streams | None = None
         try:

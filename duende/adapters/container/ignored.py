@@ -8,6 +8,8 @@ from duende.adapters.container.engine import Facts, Runtime
 from duende.config.model import DaemonConfig, LogDestination, RestartConfig, RestartPolicy
 from duende.errors import PlatformConfigError
 
+CTR_OPEN_FILES = 1024
+"""RLIMIT_NOFILE of containerd's default specification (oci/spec.go)."""
 NO_WINDOW = 10_000
 """`restart.max_retries` from which on there is no limit: the runtimes count retries for ever, not within a window."""
 DOCKER_BACKOFF = {"initial_delay": 0.1, "multiplier": 2.0, "max_delay": 60.0, "stable_after": 10.0}
@@ -59,15 +61,21 @@ def ignored(config: DaemonConfig, facts: Facts) -> Iterator[tuple[str, object, s
 def _ctr(config: DaemonConfig) -> Iterator[tuple[str, object, str]]:
     """What `ctr run` 1.6 has no argument for."""
     resources, security = config.resources, config.security
-    if resources.memory_swap_bytes:
-        yield "resources.memory_swap_bytes", resources.memory_swap_bytes, "ctr has no argument for it"
-    for name in ("io_read_bps", "io_write_bps", "core_bytes", "stack_bytes"):
+    for name in ("memory_swap_bytes", "pids_max", "io_read_bps", "io_write_bps", "core_bytes", "stack_bytes"):
         if getattr(resources, name):
             yield f"resources.{name}", getattr(resources, name), "ctr has no argument for it"
     if security.supplementary_groups:
         yield "security.supplementary_groups", security.supplementary_groups, "ctr has no argument for it"
-    if security.no_new_privileges is False and config != _DEFAULTS:
-        return  # ctr sets it always; that is reported as approximated, not refused
+    if resources.open_files_max != CTR_OPEN_FILES:
+        yield (
+            "resources.open_files_max",
+            resources.open_files_max,
+            f"ctr has no argument for it and sets {CTR_OPEN_FILES}",
+        )
+    if config.logging.destination is LogDestination.FILE:
+        why = "containerd writes one file that nobody rotates"
+        yield "logging.max_bytes", config.logging.max_bytes, why
+        yield "logging.backups", config.logging.backups, why
 
 
 def _delegate(restart: RestartConfig, runtime: Runtime) -> str:

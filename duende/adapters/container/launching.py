@@ -96,6 +96,7 @@ class Launching(Exchange):
             device=device_of(facts.root_dir) if throttled and facts.root_dir else "",
             python=sys.version_info[:2],
             nproc=_process_limit() if facts.runtime is Runtime.PODMAN else 0,
+            log_path=f"{self.state_dir}/logs/{config.name}-{request.daemon_id[:8]}.log",
             file_env=file_env,
         )
 

@@ -58,6 +58,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """The version of the interpreter whose modules are mounted."""
     nproc: int = 0
     """RLIMIT_NPROC of this process for Podman, which would set its own; 0 leaves it."""
+    log_path: str = ""
+    """Where containerd is to write the output."""
     file_env: dict[str, str] = {}
     """What env_file says."""
 
@@ -78,6 +80,8 @@ def plan_of(
     """
     config, resources = request.config, request.config.resources
     _check_ports(config, settings)
+    if facts.runtime is Runtime.CONTAINERD:
+        _check_ctr(config, settings)
     quota, period = _cpu(config)
     env, argv = _what_to_run(request, settings, place, found)
     init = settings.init if settings.init is not None else config.daemon is None
@@ -114,7 +118,7 @@ def plan_of(
         restart=_restart(config),
         stop_timeout=max(1, round(config.shutdown_timeout)),
         log_driver="none" if config.logging.destination is LogDestination.NULL else _driver(facts),
-        log_options=_log_options(config, facts),
+        log_options=_log_options(config, facts, place),
         network=settings.network,
         ports=tuple(ports_of(settings)),
         init=init and facts.runtime is not Runtime.CONTAINERD,
@@ -133,6 +137,24 @@ def _check_ports(config: DaemonConfig, settings: Settings) -> None:
                 f"cannot start {config.name!r}: {key} = {port} is looked for on loopback, and network = {settings.network!r} keeps it inside",
                 remedy=f'publish it by platform.container.ports = ["127.0.0.1:{port}:{port}"] on "bridge", or use network = "host"',
             )
+
+
+def _check_ctr(config: DaemonConfig, settings: Settings) -> None:
+    """Refuse what `ctr` cannot do and a daemon must not be without, whatever best_effort says: another user, other addresses."""
+    wrong = ""
+    if config.user not in (None, "0", "root") or config.group not in (None, "0", "root"):
+        wrong = "user and group: ctr run has no argument for them, and root is no approximation"
+    elif settings.ports:
+        wrong = "platform.container.ports: ctr publishes none"
+    elif settings.network not in ("host", "none", "bridge"):
+        wrong = f"platform.container.network = {settings.network!r}: ctr knows host, none and bridge (CNI)"
+    elif settings.init:
+        wrong = "platform.container.init: containerd has no init to give"
+    if wrong:
+        raise PlatformConfigError(
+            f"cannot start {config.name!r} with containerd: {wrong}",
+            remedy="leave it out, or use Docker or Podman",
+        )
 
 
 def _cpu(config: DaemonConfig) -> tuple[int, int]:
@@ -262,9 +284,11 @@ def _driver(facts: Facts) -> str:
     return "k8s-file" if facts.runtime is Runtime.PODMAN else "json-file"
 
 
-def _log_options(config: DaemonConfig, facts: Facts) -> dict[str, str]:
+def _log_options(config: DaemonConfig, facts: Facts, place: Place) -> dict[str, str]:
     if config.logging.destination is LogDestination.NULL:
         return {}
+    if facts.runtime is Runtime.CONTAINERD:
+        return {"path": place.log_path}
     options = {"max-size": str(config.logging.max_bytes)}
     if facts.runtime is Runtime.DOCKER:
         options["max-file"] = str(config.logging.backups + 1)

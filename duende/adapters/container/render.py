@@ -87,3 +87,48 @@ def _health(plan: Plan) -> dict[str, Any]:
         "Retries": health.retries,
         "StartPeriod": 0,
     }
+
+
+def ctr_arguments(plan: Plan, log: str) -> list[str]:
+    """The arguments of `ctr run` (1.6): flags come before the image, as all words after it are the program's. *log* is where output goes."""
+    words = ["run", "-d"]
+    for key, value in plan.env.items():
+        words += ["--env", f"{key}={value}"]
+    for key, value in plan.labels.items():
+        words += ["--label", f"{key}={value}"]
+    for mount in plan.mounts:
+        options = "rbind:ro" if mount.read_only else "rbind:rw"
+        words += [
+            "--mount",
+            _csv("type=bind", f"src={mount.source}", f"dst={mount.target}", f"options={options}"),
+        ]
+    for path in plan.tmpfs:
+        words += ["--mount", _csv("type=tmpfs", "src=tmpfs", f"dst={path}", "options=nosuid:nodev:mode=1777")]
+    words += ["--memory-limit", str(plan.memory), "--cpu-shares", str(plan.cpu_shares)]
+    words += ["--cpu-quota", str(plan.cpu_quota), "--cpu-period", str(plan.cpu_period)]
+    for flag, names in (("--cap-add", plan.add_capabilities), ("--cap-drop", plan.drop_capabilities)):
+        for name in names:
+            words += [flag, f"CAP_{name}"]
+    if plan.working_dir:
+        words += ["--cwd", plan.working_dir]
+    if plan.network == "host":
+        words.append("--net-host")
+    elif plan.network == "bridge":
+        words.append("--cni")
+    if plan.read_only:
+        words.append("--read-only")
+    if not plan.no_new_privileges:
+        words.append("--allow-new-privs")
+    if plan.oci_runtime:
+        words += ["--runc-binary", plan.oci_runtime]
+    words += ["--seccomp"]  # Docker and Podman have their default filter on as well
+    words += ["--log-uri", f"file://{log}"] if log else ["--null-io"]
+    return [*words, plan.image, plan.name, *plan.argv]
+
+
+def _csv(*fields: str) -> str:
+    """Fields as ctr reads them (encoding/csv of Go): one with a comma or a quote stands in quotes."""
+    return ",".join(
+        '"' + field.replace('"', '""') + '"' if any(mark in field for mark in ',"\n') else field
+        for field in fields
+    )
