@@ -26,6 +26,8 @@ class Readiness:
         self._config = config.readiness
         self._kind = readiness_of(config)
         self._adapter = adapter
+        self._inside = getattr(adapter, "run_inside", None)
+        """Where the platform keeps a place of its own for the daemon, its programs are there too."""
         self._handle = handle
         self._ready = ready
         self._late = late
@@ -78,6 +80,8 @@ class Readiness:
         while True:
             if self._kind is ReadinessKind.PORT:
                 passed = await probe_port(self._config.port or 0, PROBE_TIMEOUT)
+            elif self._inside is not None:
+                passed = await self._inside(self._handle, self._config.exec, PROBE_TIMEOUT) == 0
             else:
                 passed = await probe_exec(self._config.exec, PROBE_TIMEOUT)
             if passed:

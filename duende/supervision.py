@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from duende.states import DaemonStatus
+from duende.adapters.contract import AdapterEvent, EventKind
+from duende.states import DaemonStatus, HealthStatus
 
 if TYPE_CHECKING:
     from duende.supervisor import Supervisor
@@ -26,7 +27,8 @@ class SupervisorEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str
-    """starting, running, paused, resumed, stopping, stopped, exited, failed, restarting, gave-up, health, log-lost, status, alert."""
+    """starting, running, paused, resumed, stopping, stopped, exited, failed, restarting, gave-up, health, log-lost, status, alert,
+    out-of-memory."""
     detail: str = ""
     status: DaemonStatus
     pid: int = 0
@@ -40,6 +42,13 @@ class Launcher(Protocol):
     def request_launch(self, supervisor: Supervisor) -> None:
         """Start it soon, together with others that ask in this turn of the loop."""
         ...
+
+
+def health_of(event: AdapterEvent) -> HealthStatus | None:
+    """The verdict in the report of a platform that checks health itself; None in any other report."""
+    if event.kind is EventKind.HEALTHY:
+        return HealthStatus.healthy()
+    return HealthStatus.unhealthy(event.detail) if event.kind is EventKind.UNHEALTHY else None
 
 
 def spread() -> float:

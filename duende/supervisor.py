@@ -26,7 +26,7 @@ from duende.readiness import Readiness
 from duende.restart import RestartState
 from duende.signals import Signal
 from duende.states import DaemonStatus, FailureKind, FailureReason, HealthStatus, Phase, ProcessExit
-from duende.supervision import Launcher, SupervisorEvent, Wish, spread
+from duende.supervision import Launcher, SupervisorEvent, Wish, health_of, spread
 
 FIELDS = """_adapter _began _clock _early _emit_event _import_path _launched _launcher _launching _lock _readiness _sent _stopping
 _timer _waiting config config_hash daemon_id handle health last_exit last_stop next_restart_at note restart_state started_at status wish"""
@@ -143,8 +143,7 @@ class Supervisor:
 
     async def restart(self) -> None:
         """Stop if needed, then start and wait until it is ready; raises as `start` does."""
-        if self._lock is None:
-            self._lock = asyncio.Lock()
+        self._lock = self._lock or asyncio.Lock()
         async with self._lock:
             await self.stop()
             self.begin()
@@ -242,7 +241,10 @@ class Supervisor:
                 self._readiness.heard(event.kind)
         elif event.kind is EventKind.STATUS:
             self.note = event.detail
-        elif event.kind in (EventKind.LOG_LOST, EventKind.ALERT):
+        elif (health := health_of(event)) is not None:
+            self.health = health
+            self._emit("health", event.detail)
+        elif event.kind in (EventKind.LOG_LOST, EventKind.ALERT, EventKind.OUT_OF_MEMORY):
             self._emit(event.kind.value, event.detail)
 
     def _on_exit(self, seen: ProcessExit, leftovers: bool) -> None:

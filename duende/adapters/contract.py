@@ -71,6 +71,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """The platform restarts daemons by the policy it was given."""
     proof_of_stop: bool = False
     """Stop proves that nothing is left."""
+    checks_health: bool = False
+    """The platform runs `health_check.exec` itself, where the daemon is, and reports HEALTHY and UNHEALTHY."""
 
 
 class DaemonHandle(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,7 +70,7 @@ class DaemonManager:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: list[Callable[[SupervisorEvent], None]] = []
         self._journal = Journal(self.folders.state_dir, self._entries)
-        self._health = HealthWatch(self.folders.runtime_dir, self._on_unhealthy, clock)
+        self._health = HealthWatch(self.folders.runtime_dir, self._on_unhealthy, clock, lambda: self.adapter)
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -336,6 +336,8 @@ class DaemonManager:
                 self._health.end(supervisor)
                 if event.kind != "exited":
                     self.folders.remove_pid(supervisor.config)
+            elif event.kind == "health":
+                self._restart_if_unhealthy(supervisor)
             self._journal.touch()
         for listener in list(self._listeners):
             listener(event)
@@ -351,14 +353,16 @@ class DaemonManager:
                 at=self._clock.wall(),
             )
         )
-        restarting = (
-            supervisor.config.restart.policy is not RestartPolicy.NEVER
-            and supervisor.config.health_check.restart
-        )
+
+    def _restart_if_unhealthy(self, supervisor: Supervisor) -> None:
+        """Whoever found it unhealthy, our own watch or the platform: its policy says whether it is restarted."""
+        config, health = supervisor.config, supervisor.health
         if (
-            restarting
-            and supervisor.health is not None
-            and not supervisor.health.is_healthy
+            config.restart.policy is not RestartPolicy.NEVER
+            and config.health_check.restart
+            and health is not None
+            and not health.is_healthy
+            and supervisor.status.is_active
             and supervisor.wish is Wish.UP
         ):
             self._spawn_task(self._restart_unhealthy(supervisor))

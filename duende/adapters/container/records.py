@@ -1,0 +1,75 @@
+"""What the adapter remembers of each daemon, and its bounds on time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from duende.adapters.container.engine import Engine
+from duende.adapters.container.watching import Watch
+from duende.adapters.contract import DaemonHandle, StopCertificate
+from duende.states import ProcessExit
+
+TIMEOUT = 10.0
+"""Seconds for one call to a runtime."""
+SETTLE = 5.0
+"""Seconds for a runtime to report an end that the kernel has shown already; then the kernel's word is all there is."""
+SETTLE_EVERY = 0.05
+KILL_GRACE = 10.0
+"""Seconds from KILL until nothing is left: the kernel, the shim and the runtime each take part."""
+RECONNECT_FIRST = 0.1
+RECONNECT_MAX = 5.0
+"""Seconds between tries to reach a runtime that went away, at first and at most."""
+STARTS_AT_ONCE = 16
+"""Containers made and started side by side; a runtime with more to do at once gets slower for all of them."""
+
+
+class Record:
+    """One daemon that was started or adopted here."""
+
+    __slots__ = (
+        "delegated",
+        "engine",
+        "exit",
+        "handle",
+        "health",
+        "init",
+        "memory_told",
+        "nudge",
+        "paused",
+        "sent",
+        "settling",
+        "stopping",
+        "waiters",
+        "watch",
+    )  # fmt: skip
+
+    def __init__(
+        self, handle: DaemonHandle, engine: Engine, watch: Watch | None, *, delegated: bool, init: bool
+    ) -> None:
+        self.handle = handle
+        self.engine = engine
+        self.watch = watch
+        """None where its processes are not on this host."""
+        self.delegated = delegated
+        """The runtime restarts it by itself."""
+        self.init = init
+        self.exit: ProcessExit | None = None
+        self.sent: frozenset[int] = frozenset()
+        """Signals that went to it from here."""
+        self.paused = False
+        self.health: asyncio.Task[None] | None = None
+        """Where the runtime checks nothing by itself."""
+        self.memory_told = False
+        self.waiters: list[asyncio.Future[ProcessExit]] = []
+        self.nudge = asyncio.Event()
+        """Something happened to it: look again."""
+        self.settling: asyncio.Task[None] | None = None
+        self.stopping: asyncio.Task[StopCertificate] | None = None
+
+    def release(self) -> None:
+        """Let go of its processes."""
+        if self.health is not None:
+            self.health.cancel()
+            self.health = None
+        if self.watch is not None:
+            self.watch.close()
