@@ -55,6 +55,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="stop the daemons if the manager is killed (default: the next manager adopts them)",
     )
+    manager.add_argument(
+        "--adapter",
+        choices=("native", "systemd", "container", "docker", "podman", "containerd"),
+        help="where daemons run that do not say platform.adapter themselves (default: native)",
+    )
     manager.add_argument("--notify-fd", type=int, help=argparse.SUPPRESS)
     start = verb(
         "start",

@@ -37,6 +37,7 @@ def do_manager(options: argparse.Namespace) -> int:
         options.runtime_dir,
         keep=not options.no_keep,
         notify_fd=options.notify_fd,
+        adapter=options.adapter,
     )
     return serve(chosen, options.early)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +353,9 @@ def test_a_spare_midwife_is_used_and_its_loss_is_harmless(make_adapter: MakeAdap
     def spares(adapter: NativeAdapter, known: set[int]) -> list[int]:
         return [pid for pid in children_of(adapter.helper_pid) if pid not in known]
 
+    def is_gone(parent: int, child: int) -> bool:
+        return child not in children_of(parent)
+
     async def body() -> None:
         async with make_adapter() as adapter:
             known: set[int] = set()
@@ -366,7 +370,7 @@ def test_a_spare_midwife_is_used_and_its_loss_is_harmless(make_adapter: MakeAdap
                     assert stat is not None
                     assert stat.ppid == adapter.helper_pid
                     send_signal(spare, 9)
-                    await until(lambda gone=spare: gone not in children_of(adapter.helper_pid))
+                    await until(partial(is_gone, adapter.helper_pid, spare))
             for pid in known:
                 assert read_stat(pid) is not None
 
