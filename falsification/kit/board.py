@@ -11,6 +11,7 @@ from typing import Any
 
 from falsification.kit.claim import CATEGORIES, Claim
 from falsification.kit.figure import holds, quantity
+from falsification.kit.ledger import NOT_TRIED
 
 WIDTH = 80
 SIGNS = {"survived": "+", "falsified": "X", "unattempted": ".", "vacuous": "o", "broken": "!", "flaky": "~"}
@@ -91,7 +92,8 @@ def board(entries: Iterable[Mapping[str, Any]], claims: Mapping[str, Claim]) -> 
             text = f"{entry['id']} {what}: {entry['why'] or key_figure(entry['figures'])}"
             lines += [(line, STYLES[what]) for line in textwrap.wrap(text, WIDTH, subsequent_indent="     ")]
     for entry in known:
-        missed = [each["name"] for each in entry["saboteurs"] if not each["caught"]]
+        tried = [each for each in entry["saboteurs"] if each["why"] != NOT_TRIED]
+        missed = [each["name"] for each in tried if not each["caught"]]
         if entry["verdict"] == "survived" and (missed or not entry["saboteurs"]):
             reason = f"not caught: {', '.join(missed)}" if missed else "it has no saboteur"
             lines += [
@@ -100,4 +102,7 @@ def board(entries: Iterable[Mapping[str, Any]], claims: Mapping[str, Claim]) -> 
                     f"{entry['id']} toothless: {reason}", WIDTH, subsequent_indent="     "
                 )
             ]
+    waiting = sum(each["why"] == NOT_TRIED for entry in known for each in entry["saboteurs"])
+    if waiting:
+        lines.append((f"{waiting} planted defects not tried yet: python -m falsification --saboteurs", ""))
     return lines
