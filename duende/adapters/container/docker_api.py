@@ -36,6 +36,8 @@ START_FACTOR = 3.0
 PULL_TIMEOUT = 600.0
 """Seconds for an image to be fetched."""
 EVENT_MAX = 1 << 20
+WRONG_STATE = "container state improper"
+"""Podman's cause where Docker answers 409 (libpod/define/errors.go, ErrCtrStateInvalid)."""
 T = TypeVar("T")
 
 
@@ -131,11 +133,11 @@ class DockerApi:
 
     async def inspect(self, container: str) -> State:
         """Describe it; see `Engine.inspect`."""
-        return parse.inspected(await self._inspect(container))
+        return parse.inspected(await self._inspect(container), f"{self.runtime.value} at {self.socket}")
 
     async def describe(self, container: str) -> dict[str, Any]:
         """The whole answer; see `Engine.describe`."""
-        return _object(await self._inspect(container))
+        return self._object(await self._inspect(container))
 
     async def _inspect(self, container: str) -> bytes:
         return (await self._call("GET", f"/containers/{quote(container, safe='')}/json")).body
@@ -231,7 +233,9 @@ class DockerApi:
         try:
             return [str(each["Id"]) for each in msgspec.json.decode(raw)]
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
-            raise StatusFailedError(f"cannot read {raw[:120]!r} as a list of containers") from error
+            raise StatusFailedError(
+                f"cannot read {raw[:120]!r} of {self.runtime.value} at {self.socket} as a list of containers"
+            ) from error
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -243,8 +247,17 @@ class DockerApi:
     async def _path(self, target: str) -> str:
         return f"/v{(await self.facts()).api}{target}"
 
+    def _object(self, raw: bytes) -> dict[str, Any]:
+        try:
+            return msgspec.json.decode(raw, type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            raise StatusFailedError(
+                f"cannot understand the answer {raw[:120]!r} of {self.runtime.value} at {self.socket}",
+                remedy="check which program listens there",
+            ) from error
+
     async def _json(self, target: str) -> dict[str, Any]:
-        return _object((await self._checked("GET", target)).body)
+        return self._object((await self._checked("GET", target)).body)
 
     async def _call(self, method: str, target: str) -> Answer:
         return await self._checked(method, await self._path(target))
@@ -252,7 +265,8 @@ class DockerApi:
     async def _checked(self, method: str, target: str) -> Answer:
         answer = await self._http.request(method, target)
         if answer.code >= 400:
-            raise _refusal(answer.code, f"{self.runtime.value}: {_message(answer)}")
+            code = 409 if _cause(answer) == WRONG_STATE else answer.code
+            raise _refusal(code, f"{self.runtime.value}: {_message(answer)}")
         if answer.code >= 300 and answer.code != 304:
             raise PlatformIOError(f"cannot talk to {self.runtime.value}: it answered {answer.code}")
         return answer
@@ -303,22 +317,19 @@ def _refusal(code: int, text: str, step: str = "") -> Exception:
     return SpawnError(text, step=step) if step else PlatformIOError(text)
 
 
+def _cause(answer: Answer) -> str:
+    try:
+        return str(msgspec.json.decode(answer.body).get("cause") or "")
+    except (msgspec.MsgspecError, AttributeError):
+        return ""
+
+
 def _message(answer: Answer) -> str:
     try:
         data = msgspec.json.decode(answer.body)
         return str(data.get("message") or data.get("cause") or data)
     except (msgspec.MsgspecError, AttributeError):
         return f"HTTP {answer.code} {answer.body[:200].decode(errors='replace')}".rstrip()
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(raw, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise StatusFailedError(
-            f"cannot understand the runtime's answer {raw[:120]!r}",
-            remedy="check which program listens there",
-        ) from error
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -68,7 +68,7 @@ _PHASES = {
 _ENDED = ("exited", "stopped", "dead")
 
 
-def inspected(raw: bytes) -> State:
+def inspected(raw: bytes, where: str = "its runtime") -> State:
     """The answer of `GET /containers/ID/json`.
 
     Raises:
@@ -78,7 +78,7 @@ def inspected(raw: bytes) -> State:
         found = _INSPECT.decode(raw)
     except msgspec.MsgspecError as error:
         raise StatusFailedError(
-            f"cannot read how a container is: {error} in {raw[:120]!r}",
+            f"cannot read what {where} says of a container: {error} in {raw[:120]!r}",
             remedy="check that the socket is a container runtime's",
         ) from error
     state = found.state
