@@ -126,10 +126,10 @@ class DockerApi:
         answer = await self._http.request(
             "POST", await self._path(f"/containers/{container}/start"), timeout=START_FACTOR * self.timeout
         )
-        if answer.code == 304:
-            return  # it runs already
         if answer.code >= 400:
             raise SpawnError(_message(answer), step="start")
+        if answer.code not in (204, 304):  # 304: it runs already
+            raise self._nonsense(answer)
 
     async def inspect(self, container: str) -> State:
         """Describe it; see `Engine.inspect`."""
@@ -144,15 +144,15 @@ class DockerApi:
 
     async def kill(self, container: str, number: int) -> None:
         """Send a signal; see `Engine.kill`."""
-        await self._call("POST", f"/containers/{container}/kill?signal={number:d}")
+        await self._command(f"/containers/{container}/kill?signal={number:d}")
 
     async def pause(self, container: str) -> None:
         """Freeze it; see `Engine.pause`."""
-        await self._call("POST", f"/containers/{container}/pause")
+        await self._command(f"/containers/{container}/pause")
 
     async def unpause(self, container: str) -> None:
         """Thaw it; see `Engine.unpause`."""
-        await self._call("POST", f"/containers/{container}/unpause")
+        await self._command(f"/containers/{container}/unpause")
 
     async def remove(self, container: str, *, force: bool = False) -> None:
         """Remove it; see `Engine.remove`."""
@@ -166,9 +166,10 @@ class DockerApi:
         """The last lines of output; see `Engine.logs`."""
         target = f"/containers/{container}/logs?stdout=1&stderr=1&tail={lines:d}"
         try:
-            return parse.lines_of((await self._call("GET", target)).body)
+            raw = (await self._call("GET", target)).body
         except InvalidStateError:
             return []  # its output is not kept (logging.destination = "null")
+        return parse.lines_of(raw, f"{self.runtime.value} at {self.socket}")
 
     async def follow(self, container: str) -> AsyncIterator[str]:
         """Every line of its output; see `Engine.follow`."""
@@ -262,13 +263,25 @@ class DockerApi:
     async def _call(self, method: str, target: str) -> Answer:
         return await self._checked(method, await self._path(target))
 
+    async def _command(self, target: str) -> None:
+        """A call that is answered by 204 and nothing else."""
+        answer = await self._checked("POST", await self._path(target))
+        if answer.code != 204:
+            raise self._nonsense(answer)
+
+    def _nonsense(self, answer: Answer) -> StatusFailedError:
+        return StatusFailedError(
+            f"cannot understand {self.runtime.value} at {self.socket}: it answered {answer.code} {answer.body[:120]!r}",
+            remedy="check which program listens there",
+        )
+
     async def _checked(self, method: str, target: str) -> Answer:
         answer = await self._http.request(method, target)
         if answer.code >= 400:
             code = 409 if _cause(answer) == WRONG_STATE else answer.code
             raise _refusal(code, f"{self.runtime.value}: {_message(answer)}")
-        if answer.code >= 300 and answer.code != 304:
-            raise PlatformIOError(f"cannot talk to {self.runtime.value}: it answered {answer.code}")
+        if answer.code >= 300:
+            raise self._nonsense(answer)
         return answer
 
     async def _through(self, what: str, work: Callable[[Any], T], timeout: float, *, step: str = "") -> T:
