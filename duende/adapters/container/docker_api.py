@@ -7,6 +7,7 @@ the `docker` package in bounded threads, with its registry credentials and its k
 from __future__ import annotations
 
 import asyncio
+import signal as signals
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -156,6 +157,13 @@ class DockerApi:
 
     async def remove(self, container: str, *, force: bool = False) -> None:
         """Remove it; see `Engine.remove`."""
+
+        if force and self.runtime is Runtime.PODMAN:
+            # Podman stops what it is forced to remove, and gives it its whole stop timeout for it.
+            try:
+                await self.kill(container, signals.SIGKILL)
+            except InvalidStateError:
+                pass  # it does not run
 
         def work(api: Any) -> None:
             api.remove_container(container, v=True, force=force)
