@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from duende.adapters.contract import AdapterEvent, EventKind
+from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind
+from duende.kernel.process import start_time
+from duende.restart import RestartState
 from duende.states import DaemonStatus, HealthStatus
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class SupervisorEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str
-    """starting, running, paused, resumed, stopping, stopped, exited, failed, restarting, gave-up, health, log-lost, status, alert,
+    """starting, running, paused, resumed, stopping, stopped, exited, failed, restarting, restarted, gave-up, health, log-lost, status, alert,
     out-of-memory."""
     detail: str = ""
     status: DaemonStatus
@@ -49,6 +51,16 @@ def health_of(event: AdapterEvent) -> HealthStatus | None:
     if event.kind is EventKind.HEALTHY:
         return HealthStatus.healthy()
     return HealthStatus.unhealthy(event.detail) if event.kind is EventKind.UNHEALTHY else None
+
+
+def restarted(
+    handle: DaemonHandle, state: RestartState, event: AdapterEvent
+) -> tuple[DaemonHandle, RestartState]:
+    """Handle and count after the platform restarted the daemon by itself (`restart.delegate`)."""
+    return (
+        msgspec.structs.replace(handle, pid=event.pid, start_time=start_time(event.pid) if event.pid else 0),
+        msgspec.structs.replace(state, total=state.total + 1),
+    )
 
 
 def spread() -> float:

@@ -26,10 +26,10 @@ from duende.readiness import Readiness
 from duende.restart import RestartState
 from duende.signals import Signal
 from duende.states import DaemonStatus, FailureKind, FailureReason, HealthStatus, Phase, ProcessExit
-from duende.supervision import Launcher, SupervisorEvent, Wish, health_of, spread
+from duende.supervision import Launcher, SupervisorEvent, Wish, health_of, restarted, spread
 
-FIELDS = """_adapter _began _clock _early _emit_event _import_path _launched _launcher _launching _lock _readiness _sent _stopping
-_timer _waiting config config_hash daemon_id handle health last_exit last_stop next_restart_at note restart_state started_at status wish"""
+FIELDS = """_began _clock _early _emit_event _import_path _launched _launcher _launching _lock _readiness _sent _stopping
+_timer _waiting adapter config config_hash daemon_id handle health last_exit last_stop next_restart_at note restart_state started_at status wish"""
 
 
 class Supervisor:
@@ -59,11 +59,10 @@ class Supervisor:
         self.restart_state = RestartState()
         self.last_exit: ProcessExit | None = None
         self.last_stop: StopCertificate | None = None
-        self.started_at: float | None = None
-        """Wall clock of the last start that became ready."""
+        self.started_at: float | None = None  # wall clock of the last start that became ready
         self.next_restart_at: float | None = None  # monotonic time of the restart that is planned
         self.note = ""  # what the daemon last said of itself (STATUS=)
-        self._adapter = adapter
+        self.adapter = adapter
         self._launcher = launcher
         self._emit_event = emit
         self._clock = clock
@@ -87,7 +86,7 @@ class Supervisor:
 
     @property
     def pid(self) -> int:
-        """Main process while one is alive, else 0."""
+        """Main process, 0 while none is alive."""
         return self.handle.pid if self.handle is not None and not self.status.is_terminal else 0
 
     async def start(self) -> None:
@@ -162,7 +161,7 @@ class Supervisor:
             )
         # Noted before it is sent: the exit can be here before the answer is.
         self._sent |= {signal.number()}
-        await self._adapter.signal(self.handle, signal)
+        await self.adapter.signal(self.handle, signal)
         if signal is Signal.STOP and self.status.phase is Phase.RUNNING:
             self._to(Phase.PAUSED, "paused")
         elif signal is Signal.CONT and self.status.phase is Phase.PAUSED:
@@ -196,7 +195,7 @@ class Supervisor:
         self.handle = result
         ended = any(event.kind is EventKind.EXITED for event in early)
         if self.status.phase is Phase.STARTING and not ended:
-            self._readiness = Readiness(self.config, self._adapter, result, self._on_ready, self._on_late)
+            self._readiness = Readiness(self.config, self.adapter, result, self._on_ready, self._on_late)
             self._readiness.begin()
         for event in early:
             self.on_event(event)
@@ -233,14 +232,17 @@ class Supervisor:
         """Take a report of the adapter about this daemon."""
         if self._launching and event.kind in (EventKind.EXITED, EventKind.READY, EventKind.LOG_LINE):
             self._early.append(event)
-        elif event.kind is EventKind.EXITED:
-            if event.exit is not None:
-                self._on_exit(event.exit, event.leftovers)
+        elif event.kind is EventKind.EXITED and event.exit is not None:
+            self._on_exit(event.exit, event.leftovers)
         elif event.kind in (EventKind.READY, EventKind.LOG_LINE):
             if self._readiness is not None:
                 self._readiness.heard(event.kind)
         elif event.kind is EventKind.STATUS:
             self.note = event.detail
+        elif event.kind is EventKind.RESTARTED and self.handle is not None:
+            self.handle, self.restart_state = restarted(self.handle, self.restart_state, event)
+            self.started_at = self._clock.wall()
+            self._emit("restarted", event.detail)
         elif (health := health_of(event)) is not None:
             self.health = health
             self._emit("health", event.detail)
@@ -255,8 +257,8 @@ class Supervisor:
             return
         if leftovers:
             self._stopping = asyncio.create_task(self._end_leftovers(seen))
-            return
-        self._settle_exit(seen)
+        else:
+            self._settle_exit(seen)
 
     async def _end_leftovers(self, seen: ProcessExit) -> StopCertificate:
         """The main process is gone, others of it are not: nothing starts anew before they are."""
@@ -272,13 +274,12 @@ class Supervisor:
             self._to(Phase.STOPPED, "stopped", str(seen))
         else:
             self._to(Phase.FAILED, "failed", str(seen), seen.failure())
-        self._release(
-            StateError(
-                f"{self.name!r} ended before it was ready: {seen}",
-                remedy=f"see its log: duende logs {self.name}",
-            )
-        )
-        self._decide(seen, self._clock.monotonic() - self._began)
+        log = f"see its log: duende logs {self.name}"
+        self._release(StateError(f"{self.name!r} ended before it was ready: {seen}", remedy=log))
+        if (
+            not self.config.restart.delegate
+        ):  # then the platform has decided already, and this was the last end
+            self._decide(seen, self._clock.monotonic() - self._began)
 
     def _decide(self, seen: ProcessExit | None, ran_for: float) -> None:
         decision = restart.decide(
@@ -308,8 +309,7 @@ class Supervisor:
             self._timer = loop.call_later(delay, self._again)
 
     def _again(self) -> None:
-        self._timer = None
-        self.next_restart_at = None
+        self._timer = self.next_restart_at = None
         if self.wish is Wish.UP and self.status.is_terminal and not self._launching:
             self._go()
 
@@ -343,7 +343,7 @@ class Supervisor:
     async def _stop_instance(self) -> StopCertificate:
         if self.handle is None:
             return self._nothing_to_stop()
-        self.last_stop = await self._adapter.stop(self.handle, self.config.shutdown_timeout)
+        self.last_stop = await self.adapter.stop(self.handle, self.config.shutdown_timeout)
         return self.last_stop
 
     def _nothing_to_stop(self) -> StopCertificate:

@@ -113,6 +113,35 @@ def select_adapter(platform: Platform | None = None, **options: Any) -> Platform
     return adapter
 
 
+NAMED: dict[str, tuple[Platform, dict[str, Any]]] = {
+    "native": (Platform.NATIVE, {}),
+    "systemd": (Platform.LINUX, {}),
+    "launchd": (Platform.MACOS, {}),
+    "container": (Platform.CONTAINER, {}),
+    "docker": (Platform.CONTAINER, {"runtime": "docker"}),
+    "podman": (Platform.CONTAINER, {"runtime": "podman"}),
+    "containerd": (Platform.CONTAINER, {"runtime": "containerd"}),
+    "pepita": (Platform.PEPITA, {}),
+    "wos": (Platform.WOS, {}),
+}
+"""What people call adapters: `platform.adapter`, `duende manager --adapter`."""
+
+
+def adapter_named(name: str, **options: Any) -> PlatformAdapter:
+    """The adapter that people call *name*, made with *options*.
+
+    Raises:
+        NotSupportedError: there is none of that name, this version has none, or what it needs is not installed.
+    """
+    found = NAMED.get(name)
+    if found is None:
+        raise NotSupportedError(
+            "duende", f"find an adapter {name!r}", remedy=f"use one of {', '.join(NAMED)}"
+        )
+    platform, fixed = found
+    return select_adapter(platform, **fixed, **options)
+
+
 def default_adapter(
     runtime_dir: str, state_dir: str, *, keep: bool, helper: tuple[socket.socket, int] | None = None
 ) -> PlatformAdapter:

@@ -55,6 +55,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="stop the daemons if the manager is killed (default: the next manager adopts them)",
     )
+    manager.add_argument(
+        "--adapter",
+        choices=("native", "systemd", "container", "docker", "podman", "containerd"),
+        help="where daemons run that do not say platform.adapter themselves (default: native)",
+    )
     manager.add_argument("--notify-fd", type=int, help=argparse.SUPPRESS)
     start = verb(
         "start",
@@ -70,6 +75,14 @@ def parser() -> argparse.ArgumentParser:
     status = verb("status", "say how a daemon is; the exit code says it too")
     status.add_argument("name")
     verb("ps", "list all daemons")
+    explain = verb(
+        "explain", "say what the platform made of each setting of a running daemon, as read back from it"
+    )
+    explain.add_argument("name")
+    doctor = verb("doctor", "look at every platform: usable here or not, why, and what would help")
+    doctor.add_argument(
+        "--capabilities", action="store_true", help="print what each adapter promises, side by side"
+    )
     signal = verb("signal", "send a signal to a daemon's main process")
     signal.add_argument("signal", help="TERM, sigterm, 15, HUP, STOP, CONT ...")
     signal.add_argument("name")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,7 +22,14 @@ COLOURS = {
     "Paused": "36",
     "Stopped": "2",
     "Created": "2",
+    "honoured": "32",
+    "approximated": "33",
+    "ignored": "31",
+    "usable": "32",
+    "unhealthy": "31",
+    "absent": "2",
 }
+"""Terminal colours (ECMA-48) of states, outcomes and findings."""
 
 
 def json(value: Any) -> None:
@@ -160,6 +168,32 @@ def events(happened: list[dict[str, Any]]) -> None:
     """Print events, a line each."""
     for one in happened:
         event(one)
+
+
+def settings(report: list[dict[str, Any]]) -> None:
+    """Print what the platform made of each setting; reasons on a line of their own where they do not fit."""
+    rows = [
+        (each["outcome"], each["key"], each["wanted"], each["found"] or "-", each["why"]) for each in report
+    ]
+    table(("OUTCOME", "SETTING", "WANTED", "FOUND", "HOW KNOWN, OR WHY NOT"), rows, state_column=0)
+
+
+def platforms(findings: list[dict[str, Any]]) -> None:
+    """Print what can be used here and what would help where it cannot, a paragraph each."""
+    width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
+    name_width = max(len(each["name"]) for each in findings)
+    for each in findings:
+        state = coloured(f"{each['state']:<9}", each["state"])
+        head = f"{each['name']:<{name_width}}  {state}  "
+        indent = " " * (name_width + 13)
+        text = f"{each['version']}: {each['why']}" if each["version"] else each["why"]
+        lines = textwrap.wrap(text, max(20, width - len(indent))) or [""]
+        print(head + lines[0])
+        for line in lines[1:]:
+            print(indent + line)
+        if each["state"] != "usable" and each["remedy"]:
+            for number, line in enumerate(textwrap.wrap(each["remedy"], max(20, width - len(indent) - 5))):
+                print(f"{indent}{'try: ' if number == 0 else '     '}{line}")
 
 
 def certificates(found: list[dict[str, Any]]) -> None:

@@ -37,6 +37,7 @@ def do_manager(options: argparse.Namespace) -> int:
         options.runtime_dir,
         keep=not options.no_keep,
         notify_fd=options.notify_fd,
+        adapter=options.adapter,
     )
     return serve(chosen, options.early)
 
@@ -117,6 +118,27 @@ def do_ps(options: argparse.Namespace) -> int:
     """List all daemons."""
     with _client(options) as client:
         return _show(options, client.ask("list"), output.ps)
+
+
+def do_explain(options: argparse.Namespace) -> int:
+    """Say what became of each setting."""
+    with _client(options) as client:
+        return _show(options, client.ask("explain", name=options.name), output.settings)
+
+
+def do_doctor(options: argparse.Namespace) -> int:
+    """Look at every platform; fails where not even one can be used."""
+    from duende.cli.doctor import as_wire, examine
+
+    findings = examine()
+    if options.capabilities and not options.json:
+        from duende.testing.conformance.table import capability_table
+
+        known = {each.name: each.capabilities for each in findings if each.capabilities is not None}
+        print(capability_table(known))
+    else:
+        _show(options, as_wire(findings), output.platforms)
+    return exits.OK if any(each.probe.state.value == "usable" for each in findings) else exits.FAILED
 
 
 def do_signal(options: argparse.Namespace) -> int:

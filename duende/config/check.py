@@ -32,8 +32,8 @@ ARGUMENTS_MAX = 6 * 1024 * 1024
 """execve(2): and never more than that, three quarters of _STK_LIM, however large the stack."""
 LARGEST = 2**63 - 1
 """The largest number that files of cgroups and rlimits take."""
-ADAPTERS = ("native", "systemd", "launchd", "container", "pepita", "wos")
-"""The `[platform.*]` tables, and what `platform.adapter` may say."""
+ADAPTERS = ("native", "systemd", "launchd", "container", "docker", "podman", "containerd", "pepita", "wos")
+"""What `platform.adapter` may say; `duende.adapters.choose` has the same names."""
 _PATHS = ("binary_path", "config_path", "env_file", "working_dir", "pid_file")
 _POSITIVE = (
     "shutdown_timeout", "health_check.interval", "health_check.timeout", "readiness.timeout",

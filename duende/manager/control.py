@@ -138,6 +138,8 @@ class Control:
             return None
         if request.op == "logs":
             return await manager.logs(name, request.lines)
+        if request.op == "explain":
+            return msgspec.to_builtins(await manager.explain(name))
         if request.op == "log_path":
             return manager.log_path(name)
         if request.op == "load":

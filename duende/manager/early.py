@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def fork_early(argv: list[str]) -> tuple[socket.socket, int] | None:
     """Fork the warden for the command line *argv*, or None where that has to wait until it is properly read."""
-    if "-h" in argv or "--help" in argv:
+    if "-h" in argv or "--help" in argv or _option(argv, "--adapter") not in (None, "native"):
         return None
     return fork_warden_of(
         _option(argv, "--runtime-dir") or default_runtime_dir(),

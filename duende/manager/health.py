@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from duende.adapters.contract import PlatformAdapter
 from duende.clock import Clock
 from duende.readiness import probe_exec, probe_port
 from duende.states import HealthStatus
@@ -48,18 +47,11 @@ class Tally:
 class HealthWatch:
     """One timer for each daemon that has a check; none for the others."""
 
-    def __init__(
-        self,
-        runtime_dir: str,
-        changed: Callable[[Supervisor, str], None],
-        clock: Clock,
-        adapter: Callable[[], PlatformAdapter],
-    ) -> None:
-        """Call *changed* with each change of a verdict; where the *adapter* can, the platform runs `health_check.exec` itself."""
+    def __init__(self, runtime_dir: str, changed: Callable[[Supervisor, str], None], clock: Clock) -> None:
+        """Call *changed* with each change of a verdict; where its adapter can, the platform runs `health_check.exec` itself."""
         self._runtime_dir = runtime_dir
         self._changed = changed
         self._clock = clock
-        self._adapter = adapter
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, supervisor: Supervisor) -> None:
@@ -70,7 +62,7 @@ class HealthWatch:
             not check.enabled
             or not (check.exec or check.port or has_own_word)
             or supervisor.name in self._tasks
-            or (check.exec and self._adapter().capabilities.checks_health)
+            or (check.exec and supervisor.adapter.capabilities.checks_health)
         ):
             return
         self._tasks[supervisor.name] = asyncio.get_running_loop().create_task(self._watch(supervisor))

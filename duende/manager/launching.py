@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 
-from duende.adapters.contract import DaemonHandle, PlatformAdapter, SupportsBatch
+from duende.adapters.contract import DaemonHandle, SupportsBatch
 from duende.errors import DuendeError, StateError
 from duende.supervisor import Supervisor
 
@@ -13,12 +13,7 @@ from duende.supervisor import Supervisor
 class BatchLauncher:
     """Gathers, launches, and answers each supervisor."""
 
-    def __init__(
-        self,
-        adapter: Callable[[], PlatformAdapter],
-        spawn_task: Callable[[Coroutine[object, object, None]], None],
-    ) -> None:
-        self._adapter = adapter
+    def __init__(self, spawn_task: Callable[[Coroutine[object, object, None]], None]) -> None:
         self._spawn_task = spawn_task
         self._queue: list[Supervisor] = []
         self._flushing = False
@@ -33,11 +28,14 @@ class BatchLauncher:
     def _flush(self) -> None:
         self._flushing = False
         batch, self._queue = self._queue, []
-        if batch:
-            self._spawn_task(self._launch(batch))
+        groups: dict[int, list[Supervisor]] = {}
+        for supervisor in batch:
+            groups.setdefault(id(supervisor.adapter), []).append(supervisor)
+        for group in groups.values():
+            self._spawn_task(self._launch(group))
 
     async def _launch(self, batch: list[Supervisor]) -> None:
-        adapter = self._adapter()
+        adapter = batch[0].adapter
         requests = [supervisor.request() for supervisor in batch]
         results: list[DaemonHandle | Exception] = []
         try:

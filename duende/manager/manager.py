@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import collections
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Iterable
 from typing import Self
 
 from duende.adapters.contract import (
@@ -12,35 +11,24 @@ from duende.adapters.contract import (
     Ownership,
     PlatformAdapter,
     StopCertificate,
-    SupportsLogs,
 )
 from duende.clock import SYSTEM_CLOCK, Clock
-from duende.config import validate
-from duende.config.model import DaemonConfig, RestartPolicy
+from duende.config.model import RestartPolicy
 from duende.errors import (
-    ConfigError,
     DuendeError,
-    NotFoundError,
-    NotSupportedError,
-    StateError,
 )
-from duende.manager.folders import Folders
 from duende.manager.health import HealthWatch
-from duende.manager.journal import Entry, Journal
-from duende.manager.launching import BatchLauncher
-from duende.manager.view import DaemonView, view_of
+from duende.manager.registry import Registry
+from duende.manager.view import DaemonView
 from duende.signals import Signal
 from duende.supervision import SupervisorEvent, Wish
 from duende.supervisor import Supervisor
 
-HISTORY = 10_000
-"""Events kept for whoever asks later."""
 Certificates = list[StopCertificate]
-Lines = list[str]
 Names = list[str]
 
 
-class DaemonManager:
+class DaemonManager(Registry):
     """Starts, watches, restarts and stops daemons.
 
     Use it as an asynchronous context manager. *state_dir* holds journal and logs, *runtime_dir* sockets and PID files; without them the
@@ -57,20 +45,10 @@ class DaemonManager:
         keep: bool = False,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.folders = Folders(state_dir, runtime_dir)
-        self.events: collections.deque[SupervisorEvent] = collections.deque(maxlen=HISTORY)
-        """The latest events, oldest first."""
-        self._clock = clock
-        self._keep = keep
-        self._given = adapter
-        self._adapter: PlatformAdapter | None = adapter
-        self._daemons: dict[str, Supervisor] = {}
-        self._by_id: dict[str, Supervisor] = {}
-        self._launcher = BatchLauncher(lambda: self.adapter, self._spawn_task)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._listeners: list[Callable[[SupervisorEvent], None]] = []
-        self._journal = Journal(self.folders.state_dir, self._entries)
-        self._health = HealthWatch(self.folders.runtime_dir, self._on_unhealthy, clock, lambda: self.adapter)
+        super().__init__(
+            adapter=adapter, state_dir=state_dir, runtime_dir=runtime_dir, keep=keep, clock=clock
+        )
+        self._health = HealthWatch(self.folders.runtime_dir, self._on_unhealthy, clock)
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -88,11 +66,7 @@ class DaemonManager:
             DaemonIOError: a folder cannot be used.
         """
         self.folders.take()
-        if self._adapter is None:
-            from duende.adapters.choose import default_adapter
-
-            self._adapter = default_adapter(self.folders.runtime_dir, self.folders.state_dir, keep=self._keep)
-        self._adapter.subscribe(self._on_adapter_event)
+        self._adapters.open(self._on_adapter_event)
         self._journal.load()
 
     async def close(self) -> None:
@@ -106,70 +80,8 @@ class DaemonManager:
         for task in list(self._tasks):
             task.cancel()
         await self._journal.close()
-        if self._adapter is not None:
-            await self._adapter.close()
+        await self._adapters.close()
         self.folders.give_back()
-
-    @property
-    def adapter(self) -> PlatformAdapter:
-        """The adapter in use.
-
-        Raises:
-            StateError: the manager is not open.
-        """
-        if self._adapter is None:
-            raise StateError("the manager is not open", remedy="use `async with DaemonManager(...)`")
-        return self._adapter
-
-    def register(self, config: DaemonConfig, *, import_path: str = "", checked: bool = False) -> DaemonView:
-        """Make a daemon known; it is not started. *checked* says that the configuration was validated already.
-
-        Raises:
-            ConfigError: the configuration is wrong, or the name is taken.
-        """
-        if not checked:
-            validate(config)
-        if config.name in self._daemons:
-            raise ConfigError(
-                f"cannot register {config.name!r}: the name is taken",
-                remedy="unregister it first, or choose another",
-                key="name",
-            )
-        earlier = self._journal.entries.get(config.name)
-        supervisor = Supervisor(
-            config,
-            self.adapter,
-            self._launcher,
-            self._on_supervisor_event,
-            clock=self._clock,
-            daemon_id=earlier.daemon_id if earlier else None,
-            import_path=import_path,
-        )
-        self._daemons[config.name] = supervisor
-        self._by_id[supervisor.daemon_id] = supervisor
-        return view_of(supervisor, self._clock.monotonic())
-
-    def find(self, name: str) -> Supervisor | None:
-        """The supervisor of *name*, or None."""
-        return self._daemons.get(name)
-
-    async def unregister(self, name: str) -> None:
-        """Forget a daemon that does not run.
-
-        Raises:
-            NotFoundError: there is none of that name.
-            StateError: it is active.
-        """
-        supervisor = self._get(name)
-        if not supervisor.status.is_terminal and supervisor.handle is not None:
-            raise StateError(f"cannot unregister {name!r}: it is {supervisor.status}", remedy="stop it first")
-        await supervisor.stop()
-        del self._daemons[name]
-        self._by_id.pop(supervisor.daemon_id, None)
-        forget = getattr(self.adapter, "forget", None)
-        if forget is not None:
-            forget([supervisor.daemon_id])
-        self._journal.touch()
 
     async def resume(self) -> Names:
         """After registering: adopt what an earlier manager left running; the names of those adopted."""
@@ -178,7 +90,7 @@ class DaemonManager:
             supervisor = self._daemons.get(name)
             if supervisor is None or entry.handle is None or supervisor.status.can_signal:
                 continue
-            if await self.adapter.adopt(entry.handle) is Ownership.OURS:
+            if await supervisor.adapter.adopt(entry.handle) is Ownership.OURS:
                 supervisor.config_hash = entry.handle.config_hash
                 supervisor.adopted(entry.handle, entry.restart_state)
                 adopted.append(name)
@@ -237,11 +149,6 @@ class DaemonManager:
         for name in names:
             self._get(name).begin()
 
-    @property
-    def journal_set_aside(self) -> str | None:
-        """Where an unreadable journal was moved to, None when there was none."""
-        return self._journal.set_aside
-
     async def stop(self, name: str) -> StopCertificate:
         """Stop and keep stopped; harmless when it is stopped already.
 
@@ -264,56 +171,6 @@ class DaemonManager:
         """
         await self._get(name).signal(signal)
 
-    def status(self, name: str) -> DaemonView:
-        """How one daemon is.
-
-        Raises:
-            NotFoundError: there is none of that name.
-        """
-        return view_of(self._get(name), self._clock.monotonic())
-
-    def list(self) -> list[DaemonView]:
-        """How all daemons are, in the order they were registered."""
-        now = self._clock.monotonic()
-        return [view_of(supervisor, now) for supervisor in self._daemons.values()]
-
-    async def logs(self, name: str, lines: int = 100) -> Lines:
-        """The last lines of a daemon's output.
-
-        Raises:
-            NotFoundError: there is none of that name.
-            NotSupportedError: the adapter keeps no output.
-        """
-        supervisor = self._get(name)
-        adapter = self.adapter
-        if not isinstance(adapter, SupportsLogs):
-            raise NotSupportedError(adapter.platform.value, f"show the output of {name!r}")
-        return await adapter.logs(supervisor.handle, lines) if supervisor.handle is not None else []
-
-    def log_path(self, name: str) -> str | None:
-        """The file a daemon's output goes to, None where it is not captured or was never started.
-
-        Raises:
-            NotFoundError: there is none of that name.
-        """
-        handle = self._get(name).handle
-        return handle.data.get("log") if handle is not None else None
-
-    def subscribe(self, listener: Callable[[SupervisorEvent], None]) -> Callable[[], None]:
-        """Call *listener* with every event from now on; the returned function ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
-
-    async def watch(self) -> AsyncIterator[SupervisorEvent]:
-        """Every event from now on."""
-        queue: asyncio.Queue[SupervisorEvent] = asyncio.Queue()
-        cancel = self.subscribe(queue.put_nowait)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            cancel()
-
     async def shutdown_all(self) -> Certificates:
         """Stop every daemon side by side and prove that all are gone; what an operator wanted up stays wanted in the journal."""
         self._journal.freeze()
@@ -326,7 +183,6 @@ class DaemonManager:
             supervisor.on_event(event)
 
     def _on_supervisor_event(self, event: SupervisorEvent) -> None:
-        self.events.append(event)
         supervisor = self._daemons.get(event.name)
         if supervisor is not None:
             if event.kind == "running":
@@ -339,8 +195,7 @@ class DaemonManager:
             elif event.kind == "health":
                 self._restart_if_unhealthy(supervisor)
             self._journal.touch()
-        for listener in list(self._listeners):
-            listener(event)
+        super()._on_supervisor_event(event)
 
     def _on_unhealthy(self, supervisor: Supervisor, why: str) -> None:
         self._on_supervisor_event(
@@ -372,29 +227,3 @@ class DaemonManager:
             await supervisor.restart()
         except DuendeError:
             return  # its state and its events say so; the restart policy goes on from there
-
-    def _get(self, name: str) -> Supervisor:
-        supervisor = self._daemons.get(name)
-        if supervisor is None:
-            from difflib import get_close_matches
-
-            close = get_close_matches(name, self._daemons, n=3, cutoff=0.5)
-            hint = f"did you mean {', '.join(close)}?" if close else "see `duende ps`"
-            raise NotFoundError(f"there is no daemon {name!r}", remedy=hint)
-        return supervisor
-
-    def _spawn_task(self, work: collections.abc.Coroutine[object, object, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _entries(self) -> dict[str, Entry]:
-        return {
-            name: Entry(
-                daemon_id=supervisor.daemon_id,
-                wish=supervisor.wish.value,
-                handle=supervisor.handle if not supervisor.status.is_terminal else None,
-                restart_state=supervisor.restart_state,
-            )
-            for name, supervisor in self._daemons.items()
-        }

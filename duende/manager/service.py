@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Options:
     """What the command line of the manager said."""
 
-    __slots__ = ("fleet", "keep", "notify_fd", "runtime_dir", "state_dir")
+    __slots__ = ("adapter", "fleet", "keep", "notify_fd", "runtime_dir", "state_dir")
 
     def __init__(
         self,
@@ -28,11 +28,14 @@ class Options:
         *,
         keep: bool = True,
         notify_fd: int | None = None,
+        adapter: str | None = None,
     ) -> None:
         self.fleet = fleet
         self.state_dir = state_dir
         self.runtime_dir = runtime_dir
         self.keep = keep
+        self.adapter = adapter
+        """Name of the adapter of daemons that ask for none; None is the native one."""
         self.notify_fd = notify_fd
         """Gets one line when the manager is up (or says why not), then is closed."""
 
@@ -53,11 +56,24 @@ async def _main(options: Options, early: tuple[socket.socket, int] | None) -> in
     import asyncio
     import signal
 
-    from duende.adapters.choose import default_adapter
+    from duende.adapters.choose import adapter_named, default_adapter
     from duende.manager.control import Control
     from duende.manager.manager import DaemonManager
 
-    adapter = default_adapter(options.runtime_dir, options.state_dir, keep=options.keep, helper=early)
+    try:
+        if options.adapter in (None, "native"):
+            adapter = default_adapter(options.runtime_dir, options.state_dir, keep=options.keep, helper=early)
+        else:
+            adapter = adapter_named(
+                str(options.adapter),
+                runtime_dir=options.runtime_dir,
+                state_dir=options.state_dir,
+                keep=options.keep,
+            )
+    except DuendeError as error:
+        _announce(options, f"error: {error}")
+        sys.stderr.write(f"duende manager: {error}\n")
+        return 69  # EX_UNAVAILABLE
     manager = DaemonManager(
         adapter=adapter, state_dir=options.state_dir, runtime_dir=options.runtime_dir, keep=options.keep
     )

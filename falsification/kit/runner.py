@@ -64,6 +64,9 @@ async def run_pytest(
         command = [
             sys.executable,
             "-m",
+            "falsification.kit.sweep",
+            sys.executable,
+            "-m",
             "pytest",
             "-c",
             str(CONFIG),
@@ -134,5 +137,9 @@ async def _wait(process: asyncio.subprocess.Process, deadline: float) -> bool:
             try:
                 await asyncio.wait_for(process.wait(), TERM_GRACE_S)
             except TimeoutError:
-                process.kill()
-                await process.wait()
+                process.terminate()  # kills pytest, and sweeps
+                try:
+                    await asyncio.wait_for(process.wait(), TERM_GRACE_S)
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()

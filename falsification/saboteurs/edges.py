@@ -21,9 +21,9 @@ mutant(
 mutant(
     "midwife-without-descriptors-is-fatal",
     breaks="the warden ends when it has no descriptor left for a start",
-    file="duende/adapters/native/warden/main.py",
-    old='            except OSError as error:\n                self.tell(("spawned", batch, [(item[0], 0, error.errno or 0, "fork"',
-    new='            except KeyError as error:\n                self.tell(("spawned", batch, [(item[0], 0, getattr(error, "errno", 0) or 0, "fork"',
+    file="duende/adapters/native/warden/midwives.py",
+    old='                except OSError as error:\n                    lost = [(item[0], 0, error.errno or 0, "fork"',
+    new='                except KeyError as error:\n                    lost = [(item[0], 0, getattr(error, "errno", 0) or 0, "fork"',
 )
 mutant(
     "telling-without-descriptors-is-fatal",

@@ -171,7 +171,7 @@ class NativeAdapter(Exchange, PlatformAdapter):
 
     async def stop_many(self, handles: Sequence[DaemonHandle], timeout: float) -> list[StopCertificate]:
         """Stop all *handles* side by side, one certificate each, in order."""
-        ours: list[tuple[DaemonHandle, Record]] = []
+        ours: list[tuple[DaemonHandle, Record, asyncio.Future[tuple[Any, ...]]]] = []
         wanted: list[tuple[str, float]] = []
         loop = asyncio.get_running_loop()
         for handle in handles:
@@ -181,15 +181,14 @@ class NativeAdapter(Exchange, PlatformAdapter):
             if record.stop is None:
                 record.stop = loop.create_future()
             wanted.append((handle.daemon_id, timeout))
-            ours.append((handle, record))
+            ours.append((handle, record, record.stop))
         answers: dict[str, StopCertificate] = {}
         if ours:
             link = await self._ready_link()
             link.send("stop", 0, wanted)
-            pending = [record.stop for _, record in ours if record.stop is not None]
-            await asyncio.wait(pending, timeout=timeout + STOP_MARGIN)
-            for handle, record in ours:
-                answers[handle.daemon_id] = self._certificate(handle, record, timeout)
+            await asyncio.wait([answer for *_, answer in ours], timeout=timeout + STOP_MARGIN)
+            for handle, record, answer in ours:
+                answers[handle.daemon_id] = self._certificate(handle, record, answer, timeout)
         for handle in handles:
             if handle.daemon_id not in answers:
                 answers[handle.daemon_id] = await foreign.stop(handle, timeout)

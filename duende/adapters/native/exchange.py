@@ -218,7 +218,14 @@ class Exchange:
 
     def _on_lost(self) -> None:
         """The warden died: its daemons live on, watched through pidfds; a new warden is started when one is needed."""
-        self._hello = None
+        hello, self._hello = self._hello, None
+        if hello is not None and not hello.done():
+            hello.set_exception(
+                PlatformIOError(
+                    f"the warden in {self.runtime_dir} turned us away: another adapter has it, or it ended",
+                    remedy="use another runtime folder, or close the other adapter",
+                )
+            )
         self._known = {}
         for number, batch in list(self._batches.items()):
             for daemon_id in batch.by_id:
@@ -250,9 +257,12 @@ class Exchange:
         for sink in self._sinks:
             sink(event)
 
-    def _certificate(self, handle: DaemonHandle, record: Record, timeout: float) -> StopCertificate:
-        stop, record.stop = record.stop, None
-        if stop is None or not stop.done() or stop.cancelled():
+    def _certificate(
+        self, handle: DaemonHandle, record: Record, stop: asyncio.Future[tuple[Any, ...]], timeout: float
+    ) -> StopCertificate:
+        if record.stop is stop:  # another caller may have asked for the same stop
+            record.stop = None
+        if not stop.done() or stop.cancelled():
             return StopCertificate(
                 name=handle.name,
                 proven=False,

@@ -303,3 +303,17 @@ def test_ages_and_tables(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     assert output.coloured("Failed", "Failed") == "\x1b[31mFailed\x1b[0m"
     monkeypatch.setenv("NO_COLOR", "1")
     assert output.coloured("Failed", "Failed") == "Failed"
+
+
+def test_settings_are_explained(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each setting with what was found; a daemon that does not run cannot be explained."""
+    assert duende(served, "explain", "d") == exits.FAILED
+    assert "start it first" in capsys.readouterr().err
+    assert duende(served, "start", "d") == exits.OK
+    capsys.readouterr()
+    assert duende(served, "explain", "d") == exits.OK
+    assert "honoured" in capsys.readouterr().out
+    assert duende(served, "explain", "d", "--json") == exits.OK
+    (entry,) = msgspec.json.decode(capsys.readouterr().out)["result"]
+    assert entry["key"] == "resources.memory_bytes"
+    assert duende(served, "explain", "nobody") == exits.NOT_FOUND

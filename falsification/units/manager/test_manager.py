@@ -231,7 +231,7 @@ def test_healthy_checks_are_noted_and_programs_without_checks_cost_nothing() -> 
             assert manager.status("d").health is None
 
     run(body())
-    HealthWatch("/r", lambda *_: None, SYSTEM_CLOCK, FakeAdapter).close()
+    HealthWatch("/r", lambda *_: None, SYSTEM_CLOCK).close()
 
 
 class ManagerMachine(RuleBasedStateMachine):

@@ -28,6 +28,8 @@ def start_midwife(batch: int, settings: dict[str, Any], items: list[Any]) -> tup
     Raises:
         OSError: no process or descriptor is to be had.
     """
+    if settings.get("limits"):
+        import resource  # noqa: F401 (loaded here once, instead of in each of the short-lived processes)
     reading, writing = os.pipe()
     try:
         pid = os.fork()
@@ -36,18 +38,59 @@ def start_midwife(batch: int, settings: dict[str, Any], items: list[Any]) -> tup
         os.close(writing)
         raise
     if pid == 0:
-        code = 70  # EX_SOFTWARE: the report below was not written
-        try:
-            signal.set_wakeup_fd(-1)
-            os.dup2(writing, 3, inheritable=False)
-            os.closerange(4, 1 << 20)
-            report = deliver(settings, items)
-            write_all(3, wire.pack(("spawned", batch, report)))
-            code = 0
-        finally:
-            os._exit(code)
+        _in_midwife(writing, None, (batch, settings, items))
     os.close(writing)
     return pid, reading
+
+
+def start_spare() -> tuple[int, int, int]:
+    """Fork a process that waits for one order (batch, settings, items); gives its pid, where the order goes and where its report comes from.
+
+    It ends when the other end of the orders is closed. Raises as `start_midwife` does.
+    """
+    pipes: list[int] = []
+    try:
+        pipes += os.pipe()
+        pipes += os.pipe()
+        pid = os.fork()
+    except OSError:
+        for fd in pipes:
+            os.close(fd)
+        raise
+    listening, orders, reading, writing = pipes
+    if pid == 0:
+        _in_midwife(writing, listening, None)
+    os.close(listening)
+    os.close(writing)
+    return pid, orders, reading
+
+
+def _in_midwife(writing: int, listening: int | None, order: Any) -> None:
+    """Body of the forked process; never returns."""
+    code = 70  # EX_SOFTWARE: the report below was not written
+    try:
+        signal.set_wakeup_fd(-1)
+        low = 3
+        for kept in sorted({writing, writing if listening is None else listening}):
+            os.closerange(low, kept)
+            low = kept + 1
+        os.closerange(low, 1 << 20)
+        if listening is not None:
+            order = _read_order(listening)
+        if order is not None:
+            batch, settings, items = order
+            write_all(writing, wire.pack(("spawned", batch, deliver(settings, items))))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _read_order(fd: int) -> Any:
+    inbox = wire.Inbox()
+    while data := os.read(fd, 1 << 16):
+        for order in inbox.feed(data):
+            return order
+    return None
 
 
 def deliver(settings: dict[str, Any], items: list[Any]) -> list[tuple[Any, ...]]:

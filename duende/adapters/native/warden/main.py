@@ -13,6 +13,7 @@ import time
 
 from duende.adapters.native.warden import launch, wire
 from duende.adapters.native.warden.helpers import Helpers
+from duende.adapters.native.warden.midwives import Midwives
 from duende.adapters.native.warden.stops import Stop
 from duende.adapters.native.warden.tree import Strays
 from duende.kernel.prctl import set_child_subreaper
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-PARALLEL_MIDWIVES = max(2, os.cpu_count() or 1)
 ORPHAN_TIMEOUT = 10.0
 """Seconds daemons get after TERM when their owner is gone and did not ask to keep them."""
 READ_SIZE = 1 << 18
@@ -46,9 +46,8 @@ class Warden:
         """daemon id -> pid of its last main process, alive or not."""
         self._leaders: dict[int, str] = {}
         """pid -> daemon id, also of main processes that ended while something of them may be left."""
-        self._midwives: dict[int, tuple[int, wire.Inbox]] = {}
-        self._midwife_pids: set[int] = set()
-        self._queue: list[tuple[int, dict[str, Any], list[Any]]] = []
+        self._midwives = Midwives(self)
+        self._helper_pids: set[int] = set()
         self._unexplained: dict[int, tuple[Any, ...]] = {}
         """Exits seen before the report that names the pid."""
         self._missed: list[tuple[Any, ...]] = []
@@ -59,7 +58,7 @@ class Warden:
         self._exits: list[tuple[Any, ...]] = []
         self._leaving = False
         self._child_pending = True
-        self._strays = Strays(self._is_known)
+        self._strays = Strays()
         self._helpers = Helpers(self)
         self._attach_owner(owner)
         if listener is not None:
@@ -85,20 +84,25 @@ class Warden:
         self._flush()
         while not self._finished():
             for fd, _ in self._epoll.poll(self._timeout()):
-                reader = self._readers.get(fd)
-                if reader is not None:
-                    reader()
+                self.ready(fd)
             if self._child_pending:
                 self._child_pending = False
                 self._reap()
             self._look_after_stops()
             self._flush()
+            self._midwives.rest()
         self._helpers.close()
 
     def watch(self, fd: int, reader: Callable[[], None]) -> None:
         """Call *reader* whenever *fd* can be read."""
         self._readers[fd] = reader
         self._epoll.register(fd, select.EPOLLIN)
+
+    def ready(self, fd: int) -> None:
+        """Call the reader of *fd*, if it still has one."""
+        reader = self._readers.get(fd)
+        if reader is not None:
+            reader()
 
     def unwatch(self, fd: int) -> None:
         """Forget *fd*; the caller closes it after this."""
@@ -107,24 +111,23 @@ class Warden:
 
     def adopt_pid(self, pid: int, *, helper: bool) -> None:
         """Count *pid* among (or no longer among) the processes that are nobody's stray."""
-        (self._midwife_pids.add if helper else self._midwife_pids.discard)(pid)
+        (self._helper_pids.add if helper else self._helper_pids.discard)(pid)
+        (self._strays.know if helper else self._strays.forget)(pid)
 
     def tell(self, message: tuple[Any, ...]) -> None:
         """Queue a message for the owner."""
         self._outbox += wire.pack(message)
 
-    def _is_known(self, pid: int) -> bool:
-        return pid in self._running or pid in self._midwife_pids
-
     def _finished(self) -> bool:
         if self._owner is not None:
             return False
-        return not (self._running or self._stops or self._midwives or self._queue)
+        return not (self._running or self._stops or self._midwives.busy)
 
     def _timeout(self) -> float:
-        if not self._stops:
-            return -1.0
-        return max(0.0, min(stop.wake_at() for stop in self._stops.values()) - time.monotonic())
+        times = [stop.wake_at() for stop in self._stops.values()]
+        if (spare := self._midwives.wake_at()) is not None:
+            times.append(spare)
+        return max(0.0, min(times) - time.monotonic()) if times else -1.0
 
     # -- owner ---------------------------------------------------------------------------------------------------------------
 
@@ -177,7 +180,7 @@ class Warden:
         self._owner = None
         self._outbox.clear()
         if not self._keep or self._leaving:
-            self._queue.clear()
+            self._midwives.queue.clear()
             now = time.monotonic()
             for daemon_id in list(self._pids):
                 if daemon_id not in self._stops:
@@ -187,8 +190,7 @@ class Warden:
         verb = message[0]
         if verb == "spawn":
             _, batch, settings, items = message
-            self._queue.append((batch, settings, items))
-            self._start_midwives()
+            self._midwives.begin(batch, settings, items)
         elif verb == "fork":
             self._helpers.fork(*message[1:])
         elif verb == "signal":
@@ -233,41 +235,6 @@ class Warden:
 
     # -- starting ------------------------------------------------------------------------------------------------------------
 
-    def _start_midwives(self) -> None:
-        while self._queue and len(self._midwives) < PARALLEL_MIDWIVES:
-            batch, settings, items = self._queue.pop(0)
-            head, rest = items[: launch.BATCH], items[launch.BATCH :]
-            if rest:
-                self._queue.insert(0, (batch, settings, rest))
-            try:
-                pid, report = launch.start_midwife(batch, settings, head)
-            except OSError as error:
-                self.tell(("spawned", batch, [(item[0], 0, error.errno or 0, "fork", "") for item in head]))
-                continue
-            self._midwives[report] = (pid, wire.Inbox())
-            self._midwife_pids.add(pid)
-            self.watch(report, self._reader_of(report, batch, head))
-
-    def _reader_of(self, fd: int, batch: int, waiting: list[Any]) -> Callable[[], None]:
-        return lambda: self._on_report(fd, batch, waiting)
-
-    def _on_report(self, fd: int, batch: int, waiting: list[Any]) -> None:
-        data = os.read(fd, READ_SIZE)
-        pid, inbox = self._midwives[fd]
-        if data:
-            for _, number, report in inbox.feed(data):
-                waiting.clear()
-                self.register(number, report)
-            return
-        self.unwatch(fd)
-        os.close(fd)
-        del self._midwives[fd]
-        if waiting:  # it died without a word: killed for memory, most likely
-            self.tell(
-                ("spawned", batch, [(item[0], 0, 12, "fork", f"process {pid} died") for item in waiting])
-            )
-        self._start_midwives()
-
     def register(self, batch: int, report: list[tuple[Any, ...]]) -> None:
         """Take the report of a batch: from now on these pids are main processes."""
         for entry in report:
@@ -275,6 +242,7 @@ class Warden:
             if pid:
                 self._pids[daemon_id] = pid
                 self._running[pid] = daemon_id
+                self._strays.know(pid)
                 self._leaders[pid] = daemon_id
         self.tell(("spawned", batch, report))
         for entry in report:
@@ -297,9 +265,7 @@ class Warden:
 
     def _reap(self) -> None:
         # Reports first: a main process may have ended before its midwife's report was read.
-        for fd in list(self._midwives):
-            if select.select([fd], [], [], 0)[0]:
-                self._readers[fd]()
+        self._midwives.read_reports()
         self._helpers.read_reports()
         while True:
             try:
@@ -317,17 +283,19 @@ class Warden:
             )  # CLD_EXITED, CLD_DUMPED
             if pid in self._running:
                 self._ended_leader(pid, how)
-            elif pid in self._midwife_pids:
-                self._midwife_pids.discard(pid)
+            elif pid in self._helper_pids:
+                self.adopt_pid(pid, helper=False)
+                self._midwives.died(pid)
                 self._helpers.died(pid)
-            elif self._midwives or self._helpers.busy:
+            elif self._midwives.at_work or self._helpers.busy:
                 self._unexplained[pid] = how
-        if not self._midwives and not self._helpers.busy:
+        if not self._midwives.at_work and not self._helpers.busy:
             self._unexplained.clear()
 
     def _ended_leader(self, pid: int, how: tuple[Any, ...]) -> None:
         exited, status, dumped, at = how
         daemon_id = self._running.pop(pid)
+        self._strays.forget(pid)
         self._ended.append(daemon_id)
         self._exits.append(
             (daemon_id, pid, status if exited else None, None if exited else status, dumped, at)

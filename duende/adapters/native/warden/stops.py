@@ -21,12 +21,16 @@ EARLY = 0.1
 EARLY_MOST = 0.1
 LOOK_AGAIN = 0.02
 """Seconds between looks at survivors that are not our children and so send no SIGCHLD."""
+DYING = 0.5
+"""Seconds to wait for processes nobody can be named for: one that is just being removed has no environment left to tell whose it was."""
 
 
 class Stop:
     """One stop under way."""
 
     __slots__ = (
+        "_looked",
+        "_nameless_since",
         "_request",
         "_steps",
         "_stragglers",
@@ -49,6 +53,8 @@ class Stop:
         self.killed_at: float | None = None
         self.escalated = False
         self.termed: set[tuple[int, int]] = set()
+        self._looked = now
+        self._nameless_since: float | None = None
         self._steps: list[tuple[float, str]] = []
         self._stragglers: dict[tuple[int, int], str] = {}
 
@@ -61,15 +67,20 @@ class Stop:
     def wake_at(self) -> float:
         """When this stop wants to be looked at although nothing happened."""
         if self.killed_at is not None:
-            return min(self.killed_at + GRACE, self._last() + LOOK_AGAIN)
-        return min(self.deadline, self._last() + LOOK_AGAIN) if not self.pid else self.deadline
+            return min(self.killed_at + GRACE, self._looked + LOOK_AGAIN)
+        return min(self.deadline, self._looked + LOOK_AGAIN) if not self.pid else self.deadline
 
     def advance(self, now: float, survivors: list[Stat], unclaimed: list[Stat]) -> tuple[Any, ...] | None:
         """Do what is due; the certificate as a message once it is over.
 
         *survivors* are the strays of this daemon, *unclaimed* those nobody can be named for.
         """
+        self._looked = now
         if not self.pid and not survivors:
+            if unclaimed:
+                self._nameless_since = self._nameless_since or now
+                if now < self._nameless_since + DYING:
+                    return None
             return self._certificate(now, [], unclaimed)
         family = descendants(survivors)
         if not self.pid:
@@ -112,9 +123,6 @@ class Stop:
     def _note(self, now: float, what: str) -> None:
         if len(self._steps) < 100:  # a fork storm must not make the certificate grow without bound
             self._steps.append((now - self.started, what))
-
-    def _last(self) -> float:
-        return self.started + self._steps[-1][0] if self._steps else self.started
 
     def _certificate(self, now: float, left: list[Stat], unclaimed: list[Stat]) -> tuple[Any, ...]:
         proven = not left and not unclaimed

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 
-from duende.kernel.process import Stat, children_of, environment_value, read_stat
+from duende.kernel.process import Stat, child_numbers, children_of, environment_value, read_stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 COOKIE = "DUENDE_DAEMON_ID"
 """Set in every daemon's environment; a descendant that made its own session still carries it."""
@@ -24,12 +24,20 @@ class Strays:
 
     __slots__ = ("_known", "_me", "_owners")
 
-    def __init__(self, known: Callable[[int], bool]) -> None:
-        self._known = known
-        """Whether a pid is a main process or one of the warden's helpers."""
+    def __init__(self) -> None:
+        self._known: set[bytes] = set()
+        """Main processes and the warden's helpers, as the kernel writes their pids."""
         self._owners: dict[tuple[int, int], str] = {}
         """(pid, start time) of a stray -> daemon id; "" while nobody can tell."""
         self._me = os.getpid()
+
+    def know(self, pid: int) -> None:
+        """From now on *pid* is nobody's stray: a main process, or a helper of the warden."""
+        self._known.add(b"%d" % pid)
+
+    def forget(self, pid: int) -> None:
+        """*pid* has ended and was reaped."""
+        self._known.discard(b"%d" % pid)
 
     def look(self, leaders: dict[int, str], suspects: Iterable[str] = ()) -> dict[str, list[Stat]]:
         """Strays by daemon id ("" for those nobody can be named for).
@@ -40,9 +48,10 @@ class Strays:
         found: dict[str, list[Stat]] = {}
         alive: dict[tuple[int, int], str] = {}
         blamed = list(suspects)
-        for pid in children_of(self._me):
-            if self._known(pid):
+        for word in child_numbers(self._me):
+            if word in self._known:
                 continue
+            pid = int(word)
             stat = read_stat(pid)
             if stat is None or stat.state == "Z":
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from duende.config.model import (
 )
 from duende.errors import ConfigError, InstanceNotFoundError, PlatformIOError, SpawnError
 from duende.ids import DaemonId
-from duende.kernel.process import read_stat, send_signal
+from duende.kernel.process import children_of, read_stat, send_signal
 from duende.signals import Signal
 from duende.states import Phase
 from falsification.units.adapters.native.conftest import MakeAdapter
@@ -344,3 +345,33 @@ def test_adapter_by_exec_in_a_folder_of_its_own() -> None:
             return adapter.runtime_dir
 
     assert not os.path.exists(run(body()))
+
+
+def test_a_spare_midwife_is_used_and_its_loss_is_harmless(make_adapter: MakeAdapter) -> None:
+    """After a single start one process waits for the next; used, killed or never used, every start is answered."""
+
+    def spares(adapter: NativeAdapter, known: set[int]) -> list[int]:
+        return [pid for pid in children_of(adapter.helper_pid) if pid not in known]
+
+    def is_gone(parent: int, child: int) -> bool:
+        return child not in children_of(parent)
+
+    async def body() -> None:
+        async with make_adapter() as adapter:
+            known: set[int] = set()
+            for turn in range(6):
+                handle = await adapter.launch(ask(SLEEPER))
+                known.add(handle.pid)
+                (spare,) = await until(
+                    lambda: [pid for pid in spares(adapter, known) if children_of(pid) == []][:1]
+                )
+                if turn % 2:
+                    stat = read_stat(spare)
+                    assert stat is not None
+                    assert stat.ppid == adapter.helper_pid
+                    send_signal(spare, 9)
+                    await until(partial(is_gone, adapter.helper_pid, spare))
+            for pid in known:
+                assert read_stat(pid) is not None
+
+    run(body())

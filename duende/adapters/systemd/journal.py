@@ -1,0 +1,95 @@
+"""Reading a unit's output from the journal: by `journalctl --output=json`, as no maintained reader in Python exists. With a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.subprocess
+from collections.abc import Callable
+
+from duende.adapters.systemd import parse
+from duende.errors import NotSupportedError, PlatformIOError, PlatformTimeoutError
+
+LARGEST_ENTRY = 16 * 1024 * 1024
+"""Bytes of one entry of a followed journal; LineMax= is 48 KiB by default (journald.conf(5)), in JSON up to six times that."""
+
+
+def arguments(invocation: str, *, user: bool) -> list[str]:
+    """What selects the output of one start: lines that its own processes wrote, not what systemd says of it."""
+    return [
+        *(("--user",) if user else ()),
+        "--quiet", "--no-pager", "--output=json", "--output-fields=MESSAGE",
+        f"_SYSTEMD_INVOCATION_ID={invocation}",
+    ]  # fmt: skip
+
+
+async def read(
+    command: tuple[str, ...], invocation: str, lines: int, timeout: float, *, user: bool = False
+) -> list[str]:
+    """The last *lines* lines of one start's output, oldest first.
+
+    Raises:
+        NotSupportedError: journalctl is not installed.
+        PlatformIOError: it failed.
+        PlatformTimeoutError: it did not end within *timeout* seconds.
+    """
+    if lines <= 0:
+        return []
+    process = await _start((*command, *arguments(invocation, user=user), f"--lines={lines}"))
+    try:
+        async with asyncio.timeout(timeout):
+            out, err = await process.communicate()
+    except TimeoutError:
+        raise PlatformTimeoutError("read the journal", timeout) from None
+    finally:
+        await _end(process)
+    if process.returncode:
+        raise PlatformIOError(
+            f"cannot read the journal: {err.decode(errors='replace').strip() or f'exit code {process.returncode}'}",
+            remedy="join the group systemd-journal, or run as root",
+        )
+    return parse.journal_lines(out)[-lines:]
+
+
+async def follow(
+    command: tuple[str, ...], invocation: str, line: Callable[[str], bool], *, user: bool = False
+) -> None:
+    """Call *line* with each line of output, those already there first, until it returns True; raises as `read` does, too.
+
+    Raises:
+        PlatformIOError: an entry is too large to be one.
+    """
+    process = await _start((*command, *arguments(invocation, user=user), "--follow", "--lines=all"))
+    try:
+        if process.stdout is None:
+            raise PlatformIOError("cannot read the journal: journalctl has no output")
+        while raw := await process.stdout.readline():
+            for text in parse.journal_lines(raw):
+                if line(text):
+                    return
+    except ValueError as error:
+        raise PlatformIOError(f"cannot read the journal: an entry is above {LARGEST_ENTRY} bytes") from error
+    finally:
+        await _end(process)
+
+
+async def _start(argv: tuple[str, ...]) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=LARGEST_ENTRY,
+        )
+    except OSError as error:
+        raise NotSupportedError(
+            "linux",
+            f"read the journal: cannot run {argv[0]}: {error.strerror}",
+            remedy="install systemd's journalctl, or set logging.path",
+        ) from error
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
