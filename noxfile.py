@@ -110,8 +110,8 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lab(session: nox.Session) -> None:
-    """Install the programs that attempts and bench supervise (Debian, root; elsewhere it says so and goes
-    on). Starts no service.
+    """Install the programs that attempts and bench supervise, the container runtimes, and build the lab's images
+    (Debian, root; elsewhere it says what it cannot do and goes on). Starts no service.
     """
     session.run(sys.executable, "-m", "falsification.kit.lab")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from bench.figures import SPARED, Plan, measure
 from bench.peers import Peer, PeerError
-from scenarios.lease import Reaper
+from fixtures.lease import Reaper
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -52,7 +52,7 @@ def run(
     outcome = Outcome()
     began = time.monotonic()
     with Reaper() as reaper:
-        SPARED.add(reaper.process.pid)
+        SPARED.add(reaper.pid)
         Peer.mark = reaper.environment
         for number in range(rounds):
             turn = number % len(peers)

@@ -7,7 +7,6 @@
 | `history.py` | operations: invoke, then ok, fail or info; JSON lines |
 | `schedule.py` | the nemesis's plan, a pure function of the seed |
 | `nemesis.py` | injects and heals by that plan, with a proof that each fault took effect |
-| `reaper.py` | a small process that undoes what is leased from it when this one is killed |
 | `lab.py` | what a workload drives; every call is in the history |
 | `drivers.py` | managers: in this process, or in one of their own over the control socket |
 | `look.py` | what can be seen of processes from outside |
@@ -17,6 +16,8 @@
 | `faults/` | what can be done to a system: inject, prove, heal |
 | `workloads/` | what the daemons are asked to do |
 | `catalog/` | one file per scenario |
+
+The reaper that undoes what a fault did, even when the scenario is killed, is the lab's: `fixtures/reaper.py`.
 
 `python -m scenarios --list` names them, `python -m scenarios S001 S014 --seed 7` runs some.
 """

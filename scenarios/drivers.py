@@ -22,7 +22,7 @@ from duende.errors import DuendeError
 from duende.manager import DaemonManager
 from duende.manager.protocol import certificate, event
 from duende.signals import Signal
-from scenarios.lease import Reaper
+from fixtures.lease import Reaper
 from scenarios.look import Watched
 from scenarios.tables import to_toml
 

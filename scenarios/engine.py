@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fixtures.lease import Reaper
 from scenarios.checks import Result, Verdict, everything, worst
 from scenarios.faults.base import Fault
 from scenarios.history import History, Operation
 from scenarios.lab import Lab
-from scenarios.lease import Reaper
 from scenarios.scenario import Scenario, UnmetNeedError, Workload
 from scenarios.schedule import Schedule, plan
 

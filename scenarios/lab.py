@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from duende.clock import SYSTEM_CLOCK, Clock
+from fixtures.lease import Reaper
 from scenarios import look
 from scenarios.drivers import Driver, InProcess, OwnProcess, RefusedError, Table
 from scenarios.history import History, observed
-from scenarios.lease import Reaper
 from scenarios.nemesis import Nemesis
 from scenarios.schedule import rng
 

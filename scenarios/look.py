@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from scenarios.reaper import start_time
+from fixtures.procs import start_time
 
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 

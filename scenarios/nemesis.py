@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from fixtures.lease import Reaper
 from scenarios.faults.base import Fault, NoEffectError
 from scenarios.history import History
-from scenarios.lease import Reaper
 from scenarios.schedule import Schedule
 
 INJECT_WITHIN = 30.0

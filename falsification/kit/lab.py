@@ -1,19 +1,37 @@
-"""The lab: install, from Debian's packages, the programs nobody here wrote that the attempts supervise.
+"""The lab: install, from Debian's packages, what attempts supervise and the runtimes, and build the images.
 
-Starts no service.
+Only when asked. Starts no service and removes nothing.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGES = ("redis-server", "nginx", "postgresql", "runit", "s6", "gcc", "libc6-dev")
 """Programs to supervise, peers of the bench, and the compiler of the tiny static daemon."""
+RUNTIMES = {
+    "dockerd": "docker.io",
+    "docker": "docker-cli",  # apart from docker.io since Debian 13; before it there is no such package, and no need
+    "containerd": "containerd",
+    "runc": "runc",
+    "iptables": "iptables",  # dockerd asks for it even where it has nothing to do
+    "podman": "podman",
+    "conmon": "conmon",
+    "/usr/lib/podman/netavark": "netavark",
+    "/usr/lib/podman/aardvark-dns": "aardvark-dns",
+    "busctl": "systemd",
+    "debootstrap": "debootstrap",
+}
+"""The program of a runtime and its package. A program that is there, from whatever package, is left as it is: another
+vendor's Docker would be removed by Debian's."""
+BUSYBOX = "busybox-static"
+"""Its file has the name that the other busybox has too, so it is asked for as a package."""
 POLICY = Path("/usr/sbin/policy-rc.d")
 """Asked by Debian's maintainer scripts before starting a service; exit code 101 forbids it (invoke-rc.d(8)).
 """
@@ -23,22 +41,72 @@ APT_DEADLINE_S = 900.0
 
 
 def install() -> bool:
-    """Install what is missing, as root on a Debian with apt.
+    """Install what is missing, as root on a Debian with apt, and build the images.
 
-    Otherwise, or when apt fails, says so and goes on: returns False.
+    Otherwise, or when something fails, says so and goes on: returns False.
     """
-    absent = _absent(PACKAGES)
+    absent = _absent((*PACKAGES, BUSYBOX)) + missing_runtimes()
+    if absent and not _install(absent):
+        return False
     if not absent:
-        print(f"lab: {', '.join(PACKAGES)} are installed")
-        return True
+        print("lab: every package is installed")
+    return _images()
+
+
+def _install(absent: list[str]) -> bool:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         reason = "not root" if os.geteuid() != 0 else "no apt-get here"
         print(
-            f"lab: cannot install {', '.join(absent)}: {reason}; attempts fall back on Python's own servers"
+            f"lab: cannot install {', '.join(absent)}: {reason}; attempts fall back on Python's own servers, and what "
+            "needs a runtime that is not here is unattempted"
         )
         return False
     with _no_services(), _no_cluster():
-        return _apt("update") and _apt("install", "--yes", "--no-install-recommends", *absent)
+        if not _apt("update"):
+            return False
+        known = _known(absent)
+        for name in sorted(set(absent) - set(known)):
+            print(f"lab: this release has no package {name}")
+        return _apt("install", "--yes", "--no-install-recommends", "--no-remove", *known)
+
+
+def missing_runtimes(which: Callable[[str], str | None] = shutil.which) -> list[str]:
+    """The packages of runtimes whose program *which* does not find."""
+    return [package for program, package in RUNTIMES.items() if which(program) is None]
+
+
+def _known(packages: list[str]) -> list[str]:
+    """Those that can be installed from where this machine gets its packages."""
+    asked = subprocess.run(
+        ["apt-cache", "--quiet", "policy", *packages],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        timeout=APT_DEADLINE_S,
+    )
+    return candidates(asked.stdout, packages)
+
+
+def candidates(policy: str, packages: list[str]) -> list[str]:
+    """Those of *packages* for which `apt-cache policy` said that there is a version to install."""
+    found = dict(re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (.*)$", policy, re.MULTILINE))
+    return [name for name in packages if found.get(name, "(none)") != "(none)"]
+
+
+def _images() -> bool:
+    """Build the images that are not in the cache."""
+    from fixtures.images import store
+    from fixtures.images.recipes import RECIPES
+    from fixtures.sharing import LabError
+
+    try:
+        for name in RECIPES:
+            print(f"lab: image {name}: {store.archive(name)}", flush=True)
+    except LabError as error:
+        print(f"lab: cannot build the images: {error}; what needs them is unattempted")
+        return False
+    return True
 
 
 def _absent(packages: tuple[str, ...]) -> list[str]:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from fixtures.daemons import command
+from fixtures.lease import Lease
 from scenarios import look
 from scenarios.checks import faults, output, restarts, states
 from scenarios.faults.base import NoEffectError
@@ -15,7 +16,6 @@ from scenarios.faults.files import DeletedLog, DiskFull, SmallDisk
 from scenarios.faults.processes import kill
 from scenarios.history import observed
 from scenarios.lab import Lab
-from scenarios.lease import Lease
 from scenarios.scenario import Scenario, UnmetNeedError, Workload
 from scenarios.tables import daemon
 from scenarios.workloads.clients import not_running

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from scenarios.lease import Lease, Reaper
+from fixtures.lease import Lease, Reaper
 
 Targets = Callable[[], Sequence[int]]
 """The pids that a fault may choose from, asked when it is injected."""

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fixtures.daemons import command
+from fixtures.lease import Reaper
 from scenarios.faults.base import Fault, NoEffectError
-from scenarios.lease import Reaper
 from scenarios.look import alive, tree, until
 
 EFFECT_WITHIN = 10.0

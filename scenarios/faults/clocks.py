@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from duende.clock import SYSTEM_CLOCK
+from fixtures.lease import Reaper
 from scenarios.faults.base import Fault, NoEffectError
-from scenarios.lease import Reaper
 
 YEAR = 365 * 86400.0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import resource
 
+from fixtures.lease import Reaper
 from scenarios.faults.base import Fault, NoEffectError, Targets, choose
-from scenarios.lease import Reaper
 from scenarios.look import target
 
 

@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from fixtures.lease import Lease, Reaper
 from scenarios.faults.base import Fault, Leased, NoEffectError
-from scenarios.lease import Lease, Reaper
 
 BALLAST = "ballast"
 BLOCK = 64 * 1024

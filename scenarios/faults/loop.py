@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from fixtures.lease import Reaper
 from scenarios.faults.base import Fault, NoEffectError
-from scenarios.lease import Reaper
 
 
 class BlockedLoop(Fault):

@@ -9,8 +9,8 @@ import os
 import signal
 from pathlib import Path
 
+from fixtures.lease import Reaper
 from scenarios.faults.base import Leased, NoEffectError
-from scenarios.lease import Reaper
 from scenarios.look import Watched, state_of, until
 
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")

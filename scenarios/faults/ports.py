@@ -7,8 +7,8 @@ import errno
 import socket
 
 from fixtures.daemons import command
+from fixtures.lease import Reaper
 from scenarios.faults.base import Leased, NoEffectError
-from scenarios.lease import Reaper
 
 READY_WITHIN = 10.0
 

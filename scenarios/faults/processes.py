@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import signal
 
+from fixtures.lease import Reaper
 from scenarios.faults.base import Fault, Leased, NoEffectError, Targets, choose
-from scenarios.lease import Reaper
 from scenarios.look import Watched, state_of, until
 
 EFFECT_WITHIN = 5.0

@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 
 from fixtures.daemons import command
+from fixtures.lease import Reaper
 from scenarios import look
 from scenarios.drivers import OwnProcess
 from scenarios.faults.pids import RecycledPid
 from scenarios.lab import Lab
-from scenarios.lease import Reaper
 from scenarios.tables import always, daemon
 
 MODULE = "scenarios.workloads.recycle"

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from fixtures.lease import Reaper
 from scenarios.checks import Checker
 from scenarios.checks.core import Result, false, true
 from scenarios.checks.faults import recovered, took_effect
@@ -14,7 +15,6 @@ from scenarios.engine import make_plan, run
 from scenarios.faults.base import Fault, NoEffectError
 from scenarios.history import Operation, read
 from scenarios.lab import Lab
-from scenarios.lease import Reaper
 from scenarios.ledger import entry
 from scenarios.scenario import Pace, Scenario, UnmetNeedError, Workload
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.daemons import command
+from fixtures.lease import Reaper
 from scenarios.faults.base import Fault, NoEffectError
 from scenarios.faults.clocks import JumpingClock, WallJump
 from scenarios.faults.descriptors import Emfile
@@ -22,7 +23,6 @@ from scenarios.faults.pids import RecycledPid
 from scenarios.faults.ports import HeldPort
 from scenarios.faults.processes import Stop, kill, segv
 from scenarios.history import History, Kind
-from scenarios.lease import Reaper
 from scenarios.look import state_of
 from scenarios.nemesis import Nemesis
 

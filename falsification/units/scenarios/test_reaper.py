@@ -9,16 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from fixtures import procs
 from fixtures.daemons import command
-from scenarios import reaper
-from scenarios.lease import Reaper
+from fixtures.lease import Reaper
 from scenarios.look import state_of
 
 SOON = 10_000
 """Milliseconds. It takes a few; the machine may be busy."""
 VICTIM = """
 import subprocess, sys
-from scenarios.lease import Reaper
+from fixtures.lease import Reaper
 held = Reaper()
 daemon = subprocess.Popen(sys.argv[2:], stdout=subprocess.PIPE, start_new_session=True)
 daemon.stdout.readline()
@@ -27,7 +27,7 @@ marked = subprocess.Popen(sys.argv[2:], env=held.environment, stdout=subprocess.
 marked.stdout.readline()
 held.lease("remove", path=sys.argv[1])
 held.lease("write", path=sys.argv[1] + ".limit", text="back to normal")
-print(daemon.pid, marked.pid, held.process.pid, flush=True)
+print(daemon.pid, marked.pid, held.pid, flush=True)
 sys.stdin.read()
 """
 
@@ -98,10 +98,10 @@ def test_another_process_with_the_number_is_spared() -> None:
     """A lease is about the process that was born then, not about whoever has its number."""
     daemon = started(*command("obedient"))
     try:
-        born = reaper.start_time(daemon.pid)
-        assert not reaper.send(daemon.pid, born + 1, signal.SIGKILL)
+        born = procs.start_time(daemon.pid)
+        assert not procs.send(daemon.pid, born + 1, signal.SIGKILL)
         assert daemon.poll() is None
-        assert reaper.send(daemon.pid, born, signal.SIGKILL)
+        assert procs.send(daemon.pid, born, signal.SIGKILL)
         assert daemon.wait(SOON / 1000) == -signal.SIGKILL
     finally:
         finish(daemon)
@@ -110,7 +110,7 @@ def test_another_process_with_the_number_is_spared() -> None:
 def test_low_numbers_are_never_signalled() -> None:
     """Numbers with another meaning for kill(2) are refused."""
     for pid in (-1, 0, 1):
-        assert not reaper.send(pid, 0, 0)
+        assert not procs.send(pid, 0, 0)
 
 
 def test_released_leases_are_not_undone() -> None:
@@ -134,4 +134,4 @@ def test_survivors_are_found_by_their_mark() -> None:
         assert daemon.pid in held.survivors()
     assert daemon.wait(SOON / 1000) == -signal.SIGKILL
     daemon.stdout.close()
-    assert reaper.marked(held.token) == []
+    assert procs.marked(held.token) == []
