@@ -64,13 +64,20 @@ class Verdict:
 
 
 async def watch_health(
-    engine: Engine, container: str, daemon_id: str, check: Check, emit: Callable[[AdapterEvent], None]
+    engine: Engine,
+    container: str,
+    daemon_id: str,
+    check: Check,
+    emit: Callable[[AdapterEvent], None],
+    paused: Callable[[], bool],
 ) -> None:
-    """Run the check at its interval until the container has gone; report each change."""
+    """Run the check at its interval, but for the time that the container is paused, until this is cancelled; report each change."""
     verdict = Verdict(check)
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(check.interval)
+        if paused():
+            continue
         began = loop.time()
         try:
             passed = await engine.run_inside(container, check.argv, check.timeout) == 0

@@ -7,6 +7,7 @@ the `docker` package in bounded threads, with its registry credentials and its k
 from __future__ import annotations
 
 import asyncio
+import signal as signals
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -36,6 +37,8 @@ START_FACTOR = 3.0
 PULL_TIMEOUT = 600.0
 """Seconds for an image to be fetched."""
 EVENT_MAX = 1 << 20
+WRONG_STATE = "container state improper"
+"""Podman's cause where Docker answers 409 (libpod/define/errors.go, ErrCtrStateInvalid)."""
 T = TypeVar("T")
 
 
@@ -124,36 +127,43 @@ class DockerApi:
         answer = await self._http.request(
             "POST", await self._path(f"/containers/{container}/start"), timeout=START_FACTOR * self.timeout
         )
-        if answer.code == 304:
-            return  # it runs already
         if answer.code >= 400:
             raise SpawnError(_message(answer), step="start")
+        if answer.code not in (204, 304):  # 304: it runs already
+            raise self._nonsense(answer)
 
     async def inspect(self, container: str) -> State:
         """Describe it; see `Engine.inspect`."""
-        return parse.inspected(await self._inspect(container))
+        return parse.inspected(await self._inspect(container), f"{self.runtime.value} at {self.socket}")
 
     async def describe(self, container: str) -> dict[str, Any]:
         """The whole answer; see `Engine.describe`."""
-        return _object(await self._inspect(container))
+        return self._object(await self._inspect(container))
 
     async def _inspect(self, container: str) -> bytes:
         return (await self._call("GET", f"/containers/{quote(container, safe='')}/json")).body
 
     async def kill(self, container: str, number: int) -> None:
         """Send a signal; see `Engine.kill`."""
-        await self._call("POST", f"/containers/{container}/kill?signal={number:d}")
+        await self._command(f"/containers/{container}/kill?signal={number:d}")
 
     async def pause(self, container: str) -> None:
         """Freeze it; see `Engine.pause`."""
-        await self._call("POST", f"/containers/{container}/pause")
+        await self._command(f"/containers/{container}/pause")
 
     async def unpause(self, container: str) -> None:
         """Thaw it; see `Engine.unpause`."""
-        await self._call("POST", f"/containers/{container}/unpause")
+        await self._command(f"/containers/{container}/unpause")
 
     async def remove(self, container: str, *, force: bool = False) -> None:
         """Remove it; see `Engine.remove`."""
+
+        if force and self.runtime is Runtime.PODMAN:
+            # Podman stops what it is forced to remove, and gives it its whole stop timeout for it.
+            try:
+                await self.kill(container, signals.SIGKILL)
+            except InvalidStateError:
+                pass  # it does not run
 
         def work(api: Any) -> None:
             api.remove_container(container, v=True, force=force)
@@ -164,9 +174,10 @@ class DockerApi:
         """The last lines of output; see `Engine.logs`."""
         target = f"/containers/{container}/logs?stdout=1&stderr=1&tail={lines:d}"
         try:
-            return parse.lines_of((await self._call("GET", target)).body)
+            raw = (await self._call("GET", target)).body
         except InvalidStateError:
             return []  # its output is not kept (logging.destination = "null")
+        return parse.lines_of(raw, f"{self.runtime.value} at {self.socket}")
 
     async def follow(self, container: str) -> AsyncIterator[str]:
         """Every line of its output; see `Engine.follow`."""
@@ -231,7 +242,9 @@ class DockerApi:
         try:
             return [str(each["Id"]) for each in msgspec.json.decode(raw)]
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
-            raise StatusFailedError(f"cannot read {raw[:120]!r} as a list of containers") from error
+            raise StatusFailedError(
+                f"cannot read {raw[:120]!r} of {self.runtime.value} at {self.socket} as a list of containers"
+            ) from error
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -243,18 +256,40 @@ class DockerApi:
     async def _path(self, target: str) -> str:
         return f"/v{(await self.facts()).api}{target}"
 
+    def _object(self, raw: bytes) -> dict[str, Any]:
+        try:
+            return msgspec.json.decode(raw, type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            raise StatusFailedError(
+                f"cannot understand the answer {raw[:120]!r} of {self.runtime.value} at {self.socket}",
+                remedy="check which program listens there",
+            ) from error
+
     async def _json(self, target: str) -> dict[str, Any]:
-        return _object((await self._checked("GET", target)).body)
+        return self._object((await self._checked("GET", target)).body)
 
     async def _call(self, method: str, target: str) -> Answer:
         return await self._checked(method, await self._path(target))
 
+    async def _command(self, target: str) -> None:
+        """A call that is answered by 204 and nothing else."""
+        answer = await self._checked("POST", await self._path(target))
+        if answer.code != 204:
+            raise self._nonsense(answer)
+
+    def _nonsense(self, answer: Answer) -> StatusFailedError:
+        return StatusFailedError(
+            f"cannot understand {self.runtime.value} at {self.socket}: it answered {answer.code} {answer.body[:120]!r}",
+            remedy="check which program listens there",
+        )
+
     async def _checked(self, method: str, target: str) -> Answer:
         answer = await self._http.request(method, target)
         if answer.code >= 400:
-            raise _refusal(answer.code, f"{self.runtime.value}: {_message(answer)}")
-        if answer.code >= 300 and answer.code != 304:
-            raise PlatformIOError(f"cannot talk to {self.runtime.value}: it answered {answer.code}")
+            code = 409 if _cause(answer) == WRONG_STATE else answer.code
+            raise _refusal(code, f"{self.runtime.value}: {_message(answer)}")
+        if answer.code >= 300:
+            raise self._nonsense(answer)
         return answer
 
     async def _through(self, what: str, work: Callable[[Any], T], timeout: float, *, step: str = "") -> T:
@@ -303,22 +338,19 @@ def _refusal(code: int, text: str, step: str = "") -> Exception:
     return SpawnError(text, step=step) if step else PlatformIOError(text)
 
 
+def _cause(answer: Answer) -> str:
+    try:
+        return str(msgspec.json.decode(answer.body).get("cause") or "")
+    except (msgspec.MsgspecError, AttributeError):
+        return ""
+
+
 def _message(answer: Answer) -> str:
     try:
         data = msgspec.json.decode(answer.body)
         return str(data.get("message") or data.get("cause") or data)
     except (msgspec.MsgspecError, AttributeError):
         return f"HTTP {answer.code} {answer.body[:200].decode(errors='replace')}".rstrip()
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(raw, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise StatusFailedError(
-            f"cannot understand the runtime's answer {raw[:120]!r}",
-            remedy="check which program listens there",
-        ) from error
 
 
 def _version(text: str) -> tuple[int, ...]:

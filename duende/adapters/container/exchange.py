@@ -276,7 +276,14 @@ class Exchange:
         if check is not None:
             handle = record.handle
             record.health = self._spawn_task(
-                watch_health(record.engine, handle.instance, handle.daemon_id, check, self._emit)
+                watch_health(
+                    record.engine,
+                    handle.instance,
+                    handle.daemon_id,
+                    check,
+                    self._emit,
+                    lambda: record.paused,
+                )
             )
 
     # -- ends ----------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import sys
+import time
 
 import msgspec
 
@@ -30,6 +31,7 @@ from duende.errors import (
     PlatformIOError,
     SpawnError,
 )
+from duende.kernel.process import LOWEST_PID
 
 NAME_TAKEN = ("already in use", "name is in use", "already exists")
 """What Docker, Podman and containerd say of a name that another container has."""
@@ -37,6 +39,10 @@ NAME_TAKEN = ("already in use", "name is in use", "already exists")
 
 EXEC_TIMEOUT = 2.0
 """Seconds for a runtime's init to execute the program; it takes milliseconds."""
+
+
+UNSEEN_TIMEOUT = 0.2
+"""The same where process 1 was gone, or cannot be seen from here: seconds for the runtime to notice its end."""
 
 
 class Launching(Exchange):
@@ -236,27 +242,25 @@ class Launching(Exchange):
         record = Record(handle, engine, None, delegated=request.config.restart.delegate, init=plan.init)
         await self._hold(record, state)
         if plan.init and (record.watch is None or not record.watch.executed):
-            await self._check_program(engine, plan, record)
+            await self._check_program(engine, plan, record, state.pid)
         self._begin_watch(record)
         self._put(record)
         if not state.alive or record.watch is None:
             self._settle(record)  # it was quicker than the answer
         return record
 
-    async def _check_program(self, engine: Engine, plan: Plan, record: Record) -> None:
+    async def _check_program(self, engine: Engine, plan: Plan, record: Record, pid: int) -> None:
         """The runtime's init could start, its child was not seen to: find out whether there is such a program at all.
 
         Raises:
             SpawnError: there is none, as that init says in its last words.
         """
-        try:
-            async with asyncio.timeout(EXEC_TIMEOUT):
-                while (state := await engine.inspect(record.handle.instance)).alive:
-                    if record.watch is not None and record.watch.runs():
-                        return
-                    await asyncio.sleep(SETTLE_EVERY)
-        except TimeoutError:
-            return  # it lives, so it runs something
+        patience = EXEC_TIMEOUT if record.watch is not None else UNSEEN_TIMEOUT if pid >= LOWEST_PID else 0.0
+        deadline = time.monotonic() + patience
+        while (state := await engine.inspect(record.handle.instance)).alive:
+            if time.monotonic() >= deadline or (record.watch is not None and record.watch.runs()):
+                return  # it lives, so it runs something
+            await asyncio.sleep(SETTLE_EVERY)
         if state.exit_code in parse.NOT_EXECUTED:
             words = await engine.logs(record.handle.instance, 1)
             if words and parse.said_by_init(words[0]):

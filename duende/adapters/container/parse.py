@@ -19,6 +19,8 @@ SIGNALLED = 128
 SIGNAL_MAX = 64
 FRAME = 8
 """Bytes before each piece of output: stream, three zeros, big-endian length (Engine API, "Attach to a container")."""
+STREAMS = (0, 1, 2)
+"""stdin, stdout and stderr, in the first byte of a frame."""
 _KILL = 9
 
 
@@ -68,7 +70,7 @@ _PHASES = {
 _ENDED = ("exited", "stopped", "dead")
 
 
-def inspected(raw: bytes) -> State:
+def inspected(raw: bytes, where: str = "its runtime") -> State:
     """The answer of `GET /containers/ID/json`.
 
     Raises:
@@ -78,7 +80,7 @@ def inspected(raw: bytes) -> State:
         found = _INSPECT.decode(raw)
     except msgspec.MsgspecError as error:
         raise StatusFailedError(
-            f"cannot read how a container is: {error} in {raw[:120]!r}",
+            f"cannot read what {where} says of a container: {error} in {raw[:120]!r}",
             remedy="check that the socket is a container runtime's",
         ) from error
     state = found.state
@@ -236,13 +238,23 @@ _ABILITIES = {
 class Demultiplexer:
     """Takes the frames of a container's output apart; both streams in the order they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: str = "its runtime") -> None:
         self._buffer = b""
+        self._where = where
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The pieces of output that are complete with *data*."""
+        """The pieces of output that are complete with *data*.
+
+        Raises:
+            StatusFailedError: these are no frames.
+        """
         self._buffer += data
         while len(self._buffer) >= FRAME:
+            if self._buffer[0] not in STREAMS or self._buffer[1:4] != b"\0\0\0":
+                raise StatusFailedError(
+                    f"cannot read {self._buffer[:40]!r} of {self._where} as the output of a container",
+                    remedy="check which program listens there",
+                )
             size = int.from_bytes(self._buffer[4:FRAME], "big")
             if len(self._buffer) < FRAME + size:
                 return
@@ -250,9 +262,13 @@ class Demultiplexer:
             self._buffer = self._buffer[FRAME + size :]
 
 
-def lines_of(raw: bytes) -> list[str]:
-    """Output in frames as lines; a last line without an end counts."""
-    text = b"".join(Demultiplexer().feed(raw))
+def lines_of(raw: bytes, where: str = "its runtime") -> list[str]:
+    """Output in frames as lines; a last line without an end counts.
+
+    Raises:
+        StatusFailedError: it is something else; *where* it came from is in the text.
+    """
+    text = b"".join(Demultiplexer(where).feed(raw))
     rows = text.split(b"\n")
     if rows and not rows[-1]:
         rows.pop()

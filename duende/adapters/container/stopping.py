@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
-from duende.adapters.container.engine import Engine, State
+from duende.adapters.container.engine import State
 from duende.adapters.container.records import KILL_GRACE, Record
 from duende.adapters.contract import StopCertificate, StopStep
 from duende.adapters.native import foreign
-from duende.errors import DuendeError, IdentityError, InstanceNotFoundError, InvalidStateError
+from duende.errors import DuendeError, InstanceNotFoundError, InvalidStateError
 from duende.kernel.process import read_stat
 from duende.signals import Signal
 from duende.states import ProcessExit
@@ -155,14 +155,3 @@ def _others(record: Record) -> tuple[str, ...]:
     known = (record.watch.first, record.watch.main)
     found = [read_stat(pid) for pid in record.watch.group.processes() if pid not in known]
     return tuple(f"{stat.pid} {stat.comm}" for stat in found if stat is not None)[:STRAGGLERS_MAX]
-
-
-async def check_identity(record: Record, engine: Engine) -> None:
-    """Refuse a record whose container is another's by now.
-
-    Raises:
-        IdentityError: it is.
-    """
-    state = await engine.inspect(record.handle.instance)
-    if state.labels.get("duende.daemon.id") not in (None, record.handle.daemon_id):
-        raise IdentityError(f"container {record.handle.instance[:12]} belongs to another daemon")
