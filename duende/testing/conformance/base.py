@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -87,7 +87,7 @@ class ConformanceBase:
     """A POSIX shell, as the platform finds it."""
     daemon_class: ClassVar[str | None] = None
     """A `Daemon` class ("file.py:Class") that is ready at once and waits for shutdown; None where the platform has no Python."""
-    common: ClassVar[dict[str, Any]] = {}
+    common: Mapping[str, Any] = {}
     """Fields of every configuration: an image, for example."""
 
     async def make_adapter(self, *, keep: bool = False) -> PlatformAdapter:
@@ -105,7 +105,7 @@ class ConformanceBase:
     # -- helpers of the tests ------------------------------------------------------------------------------------------------
 
     def conduct(self, test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run one test in a loop of its own, then look for leftovers.
+        """Run one test in a loop of its own, then look for what it left.
 
         Raises:
             NonconformanceError: what the test found, or it did not end.
@@ -118,8 +118,9 @@ class ConformanceBase:
             except TimeoutError as error:
                 raise NonconformanceError(f"the test did not end within {6 * self.within:g} s") from error
 
+        before = set(self.leftovers())
         asyncio.run(bounded())
-        left = self.leftovers()
+        left = [each for each in self.leftovers() if each not in before]
         check(not left, f"left behind: {left}")
 
     @asynccontextmanager
@@ -165,6 +166,17 @@ class ConformanceBase:
             lambda: logs(handle, 1000), lambda lines: line in lines, f"the line {line!r} in its log"
         )
         return lines
+
+    async def forget(self, adapter: PlatformAdapter, handle: DaemonHandle) -> None:
+        """Have dropped what an adapter that keeps still has of a daemon that ended, as a manager does when it unregisters one."""
+        drop = getattr(adapter, "forget", None)
+        if drop is not None:
+            drop([handle.daemon_id])
+
+        async def left() -> list[str]:
+            return [each for each in await asyncio.to_thread(self.leftovers) if handle.name in each]
+
+        await self.until(left, lambda found: not found, f"nothing is kept of {handle.name!r}")
 
     async def until(
         self, ask: Callable[[], Coroutine[Any, Any, Any]], good: Callable[[Any], object], what: str

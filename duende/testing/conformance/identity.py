@@ -37,6 +37,7 @@ class IdentityTests(ConformanceBase):
                     check((await other.status(copy)).phase is Phase.RUNNING, "and sees it run")
                 await adapter.stop(handle, self.within)
                 check(await adapter.verify(handle) is Ownership.GONE, "after its end it is gone")
+                await self.forget(adapter, handle)
 
         self.conduct(body)
 
@@ -54,6 +55,7 @@ class IdentityTests(ConformanceBase):
                 event = await events.want(handle, EventKind.EXITED, self.within)
                 check(event.exit is not None and event.exit.code == 47, f"its exit is told: {event.exit}")
                 await second.stop(handle, 1.0)
+                await self.forget(second, handle)
 
         self.conduct(body)
 
@@ -74,6 +76,8 @@ class IdentityTests(ConformanceBase):
                 check((await adapter.status(other)).phase is Phase.RUNNING, "the other daemon is untouched")
                 await adapter.stop(mine, self.within)
                 await adapter.stop(other, self.within)
+                await self.forget(adapter, mine)
+                await self.forget(adapter, other)
 
         self.conduct(body)
 
@@ -102,13 +106,16 @@ class IdentityTests(ConformanceBase):
                 hungry = f"head -c {APPETITE} /dev/zero | tail -c {APPETITE} >/dev/null && exit 0; exit 50"
                 roomy = ResourceConfig(memory_bytes=4 * APPETITE, memory_swap_bytes=4 * APPETITE)
                 tight = ResourceConfig(memory_bytes=LIMIT, memory_swap_bytes=LIMIT)
-                easy = await self.ended(
-                    adapter, await self.launch(adapter, self.script(hungry, resources=roomy))
-                )
+                try:
+                    handle = await self.launch(adapter, self.script(hungry, resources=roomy))
+                except PlatformConfigError as error:
+                    said = str(error)
+                    check("memory_bytes" in said and "best_effort" in said, f"the refusal names it: {said}")
+                    return
+                easy = await self.ended(adapter, handle)
                 check(easy.ok, f"with room enough it succeeds: {easy}")
-                hard = await self.ended(
-                    adapter, await self.launch(adapter, self.script(hungry, resources=tight))
-                )
+                handle = await self.launch(adapter, self.script(hungry, resources=tight))
+                hard = await self.ended(adapter, handle)
                 check(not hard.ok, f"beyond its limit it does not: {hard}")
 
         self.conduct(body)
