@@ -243,7 +243,7 @@ class SystemdAdapter(Identity, PlatformAdapter):
 
             return tail(path, lines)
         invocation = handle.data.get("invocation", "")
-        return await journal.read(self._journal, invocation, lines, self.timeout, user=self.user)
+        return await journal.read(self._journal, invocation, lines, self.timeout)
 
     async def explain(self, handle: DaemonHandle, config: DaemonConfig) -> list[SettingReport]:
         """Read back what systemd and the kernel made of each setting; see `PlatformAdapter.explain`.
@@ -295,7 +295,7 @@ class SystemdAdapter(Identity, PlatformAdapter):
             return False
 
         invocation = handle.data.get("invocation", "")
-        self._spawn(journal.follow(self._journal, invocation, line, user=self.user))
+        self._spawn(journal.follow(self._journal, invocation, line))
 
     def forget(self, daemon_ids: Iterable[str]) -> None:
         """Drop what is kept of daemons that have ended, here and in systemd."""

@@ -13,18 +13,18 @@ LARGEST_ENTRY = 16 * 1024 * 1024
 """Bytes of one entry of a followed journal; LineMax= is 48 KiB by default (journald.conf(5)), in JSON up to six times that."""
 
 
-def arguments(invocation: str, *, user: bool) -> list[str]:
-    """What selects the output of one start: lines that its own processes wrote, not what systemd says of it."""
+def arguments(invocation: str) -> list[str]:
+    """What selects the output of one start: lines that its own processes wrote, not what systemd says of it.
+
+    Without `--user`, also for a user's manager: a journal kept in memory is not split by user (journald.conf(5), SplitMode=).
+    """
     return [
-        *(("--user",) if user else ()),
         "--quiet", "--no-pager", "--output=json", "--output-fields=MESSAGE",
         f"_SYSTEMD_INVOCATION_ID={invocation}",
     ]  # fmt: skip
 
 
-async def read(
-    command: tuple[str, ...], invocation: str, lines: int, timeout: float, *, user: bool = False
-) -> list[str]:
+async def read(command: tuple[str, ...], invocation: str, lines: int, timeout: float) -> list[str]:
     """The last *lines* lines of one start's output, oldest first.
 
     Raises:
@@ -34,7 +34,7 @@ async def read(
     """
     if lines <= 0:
         return []
-    process = await _start((*command, *arguments(invocation, user=user), f"--lines={lines}"))
+    process = await _start((*command, *arguments(invocation), f"--lines={lines}"))
     try:
         async with asyncio.timeout(timeout):
             out, err = await process.communicate()
@@ -50,15 +50,13 @@ async def read(
     return parse.journal_lines(out)[-lines:]
 
 
-async def follow(
-    command: tuple[str, ...], invocation: str, line: Callable[[str], bool], *, user: bool = False
-) -> None:
+async def follow(command: tuple[str, ...], invocation: str, line: Callable[[str], bool]) -> None:
     """Call *line* with each line of output, those already there first, until it returns True; raises as `read` does, too.
 
     Raises:
         PlatformIOError: an entry is too large to be one.
     """
-    process = await _start((*command, *arguments(invocation, user=user), "--follow", "--lines=all"))
+    process = await _start((*command, *arguments(invocation), "--follow", "--lines=all"))
     try:
         if process.stdout is None:
             raise PlatformIOError("cannot read the journal: journalctl has no output")

@@ -89,7 +89,12 @@ class IdentityTests(ConformanceBase):
                 config = self.waiter(
                     "trap 'exit $(ulimit -n)' TERM", resources=ResourceConfig(open_files_max=77)
                 )
-                handle = await self.launch_set(adapter, config)
+                try:
+                    handle = await self.launch_set(adapter, config)
+                except PlatformConfigError as error:
+                    said = str(error)
+                    check("open_files_max" in said and "best_effort" in said, f"the refusal names it: {said}")
+                    return
                 report = {each.key: each for each in await adapter.explain(handle, config)}
                 entry = report["resources.open_files_max"]
                 check(entry.outcome is Found.HONOURED and entry.found == "77", f"explain says {entry}")
@@ -136,9 +141,9 @@ class IdentityTests(ConformanceBase):
                     if entry.outcome is Found.IGNORED:
                         check(entry.why, f"{entry.key} says why it is ignored")
                     else:
-                        check(
-                            entry.found and entry.why, f"{entry.key} says what was found, and where: {entry}"
-                        )
+                        check(entry.why, f"{entry.key} says where it was found: {entry}")
+                        read = entry.found or entry.outcome is Found.APPROXIMATED
+                        check(read, f"{entry.key} says what was found: {entry}")
                 await adapter.stop(handle, self.within)
 
         self.conduct(body)
