@@ -157,7 +157,6 @@ class DockerApi:
 
     async def remove(self, container: str, *, force: bool = False) -> None:
         """Remove it; see `Engine.remove`."""
-
         if force and self.runtime is Runtime.PODMAN:
             # Podman stops what it is forced to remove, and gives it its whole stop timeout for it.
             try:
