@@ -15,6 +15,7 @@ from duende.adapters.container.engine import Runtime
 from duende.adapters.container.history import earlier_lines, forget
 from duende.adapters.container.identity import Identity
 from duende.adapters.container.probe import best, probe_all, probe_runtime
+from duende.adapters.container.records import SWEEP_PATIENCE
 from duende.adapters.container.stopping import prove, send, stop
 from duende.adapters.contract import (
     AdapterEvent,
@@ -281,7 +282,11 @@ class ContainerAdapter(Identity, PlatformAdapter):
             records = list(self._records.values())
             await asyncio.gather(*(self.stop(each.handle, 10.0) for each in records if each.exit is None))
             await asyncio.gather(*(self._remove_ended(each) for each in records))
+        if self._sweeper is not None and not self._sweeper.done():
+            await asyncio.wait([self._sweeper], timeout=SWEEP_PATIENCE)
         streams = [task for task, _ in self._listeners.values()]
+        if self._sweeper is not None:
+            streams.append(self._sweeper)
         for task in streams:
             task.cancel()
         for record in self._records.values():

@@ -15,7 +15,6 @@ from duende.adapters.container import parse, source
 from duende.adapters.container.checks import Check, watch_health
 from duende.adapters.container.detect import choose, engine_for, runtime_named
 from duende.adapters.container.engine import Engine, Event, Happening, Runtime, State
-from duende.adapters.container.plan import LABEL_ID
 from duende.adapters.container.records import (
     RECONNECT_FIRST,
     RECONNECT_MAX,
@@ -23,6 +22,7 @@ from duende.adapters.container.records import (
     SETTLE_EVERY,
     STARTS_AT_ONCE,
     TIMEOUT,
+    Doomed,
     Record,
 )
 from duende.adapters.container.watching import watch
@@ -76,8 +76,9 @@ class Exchange:
         self._listeners: dict[tuple[str, str], tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._records: dict[str, Record] = {}
         self._by_container: dict[str, Record] = {}
-        self._doomed: dict[str, tuple[Engine, str]] = {}
-        """Container name -> its engine and daemon id: perhaps made by a call that was given up, to be removed when that runtime answers."""
+        self._doomed: dict[str, Doomed] = {}
+        """By container name or id: perhaps made by a call that was given up, removed when that runtime answers."""
+        self._sweeper: asyncio.Task[None] | None = None
         self._sinks: list[EventSink] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._early_memory: dict[str, None] = {}
@@ -199,9 +200,6 @@ class Exchange:
         """The stream is there (again): ends may have been missed, and a runtime keeps only its latest events, none over its own restart."""
         for record in self._of(engine):
             self._settle(record)
-        for name, (where, daemon_id) in list(self._doomed.items()):
-            if where is engine:
-                await self._discard(engine, name, daemon_id)
 
     def _on_happening(self, event: Event) -> None:
         record = self._by_container.get(event.id)
@@ -347,20 +345,6 @@ class Exchange:
                 daemon_id=record.handle.daemon_id, kind=EventKind.EXITED, exit=seen, pid=record.handle.pid
             )
         )
-
-    async def _discard(self, engine: Engine, container: str, daemon_id: str) -> bool:
-        """Remove what is ours, by id or name; False where the runtime did not answer, and it is tried again when it does."""
-        try:
-            found = await engine.inspect(container)
-            if found.labels.get(LABEL_ID) == daemon_id:
-                await engine.remove(found.id, force=True)
-        except InstanceNotFoundError:
-            pass  # which is what was wanted
-        except DuendeError:
-            self._doomed[container] = (engine, daemon_id)
-            return False
-        self._doomed.pop(container, None)
-        return True
 
     def _emit(self, event: AdapterEvent) -> None:
         for sink in self._sinks:

@@ -15,12 +15,12 @@ from duende.adapters.container import parse, source
 from duende.adapters.container.cgroup import device_of
 from duende.adapters.container.checks import check_of
 from duende.adapters.container.engine import Engine, Facts, Plan, Runtime
-from duende.adapters.container.exchange import Exchange
 from duende.adapters.container.history import keep_tail
 from duende.adapters.container.ignored import refuse_ignored
 from duende.adapters.container.plan import LABEL_ID, Place, plan_of
 from duende.adapters.container.records import SETTLE_EVERY, Record
 from duende.adapters.container.settings import Settings, settings_of
+from duende.adapters.container.sweeping import Sweeping
 from duende.adapters.contract import DaemonHandle, SpawnRequest
 from duende.config.model import DaemonConfig, ReadinessKind, readiness_of
 from duende.errors import (
@@ -45,7 +45,7 @@ UNSEEN_TIMEOUT = 0.2
 """The same where process 1 was gone, or cannot be seen from here: seconds for the runtime to notice its end."""
 
 
-class Launching(Exchange):
+class Launching(Sweeping):
     """What `launch` is made of."""
 
     async def _start_one(self, request: SpawnRequest) -> DaemonHandle:
@@ -179,6 +179,8 @@ class Launching(Exchange):
         except BaseException as error:
             # Also when whoever asked has given up: what was begun is taken back before anybody hears of it.
             await self._take_back(engine, container or plan.name, daemon_id)
+            if not container and not isinstance(error, SpawnError):
+                self._doom(engine, plan.name, daemon_id)  # perhaps it is being made right now
             if isinstance(error, SpawnError) and error.step in ("start", "create"):
                 raise parse.spawn_error(name, plan.argv[0], error.problem) from error
             if isinstance(error, InvalidStateError | InstanceNotFoundError):
@@ -209,7 +211,6 @@ class Launching(Exchange):
         raise SpawnError(f"cannot start {request.config.name!r}: its name stays taken", step="name")
 
     async def _take_back(self, engine: Engine, container: str, daemon_id: str) -> None:
-        self._doomed[container] = (engine, daemon_id)  # in case this is interrupted, too
         removed = await self._discard(engine, container, daemon_id)
         record = self._records.get(daemon_id)
         if removed and (record is None or record.exit is not None):

@@ -19,8 +19,26 @@ KILL_GRACE = 10.0
 RECONNECT_FIRST = 0.1
 RECONNECT_MAX = 5.0
 """Seconds between tries to reach a runtime that went away, at first and at most."""
+SWEEP_EVERY = 0.5
+"""Seconds between looks for a container that was perhaps made by a call that was given up."""
+SWEEPS = 4
+"""So many looks in a row that find nothing are needed: a runtime that hung takes up what was asked of it meanwhile in any order."""
+SWEEP_PATIENCE = 5.0
+"""Seconds that closing the adapter waits for what is still to be removed; a runtime that stays dead holds up nobody for longer."""
 STARTS_AT_ONCE = 16
 """Containers made and started side by side; a runtime with more to do at once gets slower for all of them."""
+
+
+class Doomed:
+    """A container that may have been made by a call whose answer nobody waited for."""
+
+    __slots__ = ("daemon_id", "engine", "looks")
+
+    def __init__(self, engine: Engine, daemon_id: str) -> None:
+        self.engine = engine
+        self.daemon_id = daemon_id
+        self.looks = 0
+        """Looks in a row that found nothing."""
 
 
 class Record:

@@ -96,14 +96,14 @@ def ctr_arguments(plan: Plan, log: str) -> list[str]:
         words += ["--env", f"{key}={value}"]
     for key, value in plan.labels.items():
         words += ["--label", f"{key}={value}"]
+    for path in plan.tmpfs:  # before what may be mounted below: runc mounts in this order
+        words += ["--mount", _csv("type=tmpfs", "src=tmpfs", f"dst={path}", "options=nosuid:nodev:mode=1777")]
     for mount in plan.mounts:
         options = "rbind:ro" if mount.read_only else "rbind:rw"
         words += [
             "--mount",
             _csv("type=bind", f"src={mount.source}", f"dst={mount.target}", f"options={options}"),
         ]
-    for path in plan.tmpfs:
-        words += ["--mount", _csv("type=tmpfs", "src=tmpfs", f"dst={path}", "options=nosuid:nodev:mode=1777")]
     words += ["--memory-limit", str(plan.memory), "--cpu-shares", str(plan.cpu_shares)]
     words += ["--cpu-quota", str(plan.cpu_quota), "--cpu-period", str(plan.cpu_period)]
     for flag, names in (("--cap-add", plan.add_capabilities), ("--cap-drop", plan.drop_capabilities)):
