@@ -137,6 +137,26 @@ def scenarios(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def runtimes(session: nox.Session) -> None:
+    """Run the adapters, and the lab itself, on real runtimes: systemd, Docker, Podman and containerd, private ones.
+    What is not installed here is skipped with its reason; `nox -s lab` installs it. Words after `--` go to pytest.
+    """
+    own = [word for word in session.posargs if word not in {"--lab", "--allure"}]
+    session.run(
+        harness(session),
+        "-m",
+        "pytest",
+        "-c",
+        "pyproject.toml",
+        "-n",
+        "2",
+        "--timeout=180",
+        "fixtures/tests",
+        *own,
+    )
+
+
+@nox.session(venv_backend="none")
 def report(session: nox.Session) -> None:
     """Write reports/out/report.html; with `-- --allure` also reports/out/allure, which needs npm."""
     session.run(harness(session), "-m", "reports.html")

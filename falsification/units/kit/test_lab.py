@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pytest
 
 from falsification.kit import lab
@@ -37,7 +38,7 @@ def test_elsewhere_it_says_what_it_cannot_do(
 ) -> None:
     """Without root or apt it names what is missing, and goes on."""
     monkeypatch.setattr(lab, "missing_runtimes", lambda: ["podman"])
-    monkeypatch.setattr(lab.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert lab.install() is False
     assert "cannot install" in (said := capsys.readouterr().out)
     assert "podman: not root" in said
