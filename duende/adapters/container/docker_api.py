@@ -1,7 +1,8 @@
 """Docker and Podman behind the `Engine` protocol.
 
-The calls that are made often or must not wait (inspect, kill, start, events, output) go over `http`; making, removing and fetching go through
-the `docker` package in bounded threads, with its registry credentials and its knowledge of the API.
+What belongs to the life of a daemon goes over `http`: the package takes 4 times as long for an inspect, and loading it half a second, more than a
+container takes to start. What is rare and where it knows more goes through the `docker` package in bounded threads: fetching an image with
+the user's registry credentials, and running a program in a container.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ START_FACTOR = 3.0
 """Making and starting may take that many times the deadline of a call: images are unpacked, namespaces made."""
 PULL_TIMEOUT = 600.0
 """Seconds for an image to be fetched."""
+LOAD_TIMEOUT = 60.0
+"""Seconds for the package to be imported, once: that is no call to the runtime."""
 EVENT_MAX = 1 << 20
 WRONG_STATE = "container state improper"
 """Podman's cause where Docker answers 409 (libpod/define/errors.go, ErrCtrStateInvalid)."""
@@ -82,10 +85,16 @@ class DockerApi:
             raise self._absent(plan) from error
 
     async def _make(self, plan: Plan, body: dict[str, Any]) -> str:
-        def work(api: Any) -> str:
-            return str(api.create_container_from_config(body, plan.name)["Id"])
-
-        return await self._through("make a container", work, START_FACTOR * self.timeout, step="create")
+        target = await self._path(f"/containers/create?name={quote(plan.name)}")
+        answer = await self._http.request(
+            "POST", target, msgspec.json.encode(body), timeout=START_FACTOR * self.timeout
+        )
+        if answer.code >= 400:
+            raise self._refused(answer, "create")
+        made = self._object(answer.body).get("Id")
+        if answer.code != 201 or not isinstance(made, str):
+            raise self._nonsense(answer)
+        return made
 
     def _absent(self, plan: Plan) -> SpawnError:
         return SpawnError(
@@ -163,11 +172,12 @@ class DockerApi:
                 await self.kill(container, signals.SIGKILL)
             except InvalidStateError:
                 pass  # it does not run
-
-        def work(api: Any) -> None:
-            api.remove_container(container, v=True, force=force)
-
-        await self._through("remove a container", work, START_FACTOR * self.timeout)
+        target = await self._path(f"/containers/{container}?v=1&force={int(force)}")
+        answer = await self._http.request("DELETE", target, timeout=START_FACTOR * self.timeout)
+        if answer.code >= 400:
+            raise self._refused(answer)
+        if answer.code not in (200, 204):  # Podman says what it removed
+            raise self._nonsense(answer)
 
     async def logs(self, container: str, lines: int) -> list[str]:
         """The last lines of output; see `Engine.logs`."""
@@ -276,6 +286,10 @@ class DockerApi:
         if answer.code != 204:
             raise self._nonsense(answer)
 
+    def _refused(self, answer: Answer, step: str = "") -> Exception:
+        code = 409 if _cause(answer) == WRONG_STATE else answer.code
+        return _refusal(code, f"{self.runtime.value}: {_message(answer)}", step)
+
     def _nonsense(self, answer: Answer) -> StatusFailedError:
         return StatusFailedError(
             f"cannot understand {self.runtime.value} at {self.socket}: it answered {answer.code} {answer.body[:120]!r}",
@@ -285,15 +299,15 @@ class DockerApi:
     async def _checked(self, method: str, target: str) -> Answer:
         answer = await self._http.request(method, target)
         if answer.code >= 400:
-            code = 409 if _cause(answer) == WRONG_STATE else answer.code
-            raise _refusal(code, f"{self.runtime.value}: {_message(answer)}")
+            raise self._refused(answer)
         if answer.code >= 300:
             raise self._nonsense(answer)
         return answer
 
-    async def _through(self, what: str, work: Callable[[Any], T], timeout: float, *, step: str = "") -> T:
-        """*work* with the package's client, in a thread; its errors in our words, as SpawnErrors with a *step*."""
+    async def _through(self, what: str, work: Callable[[Any], T], timeout: float) -> T:
+        """*work* with the package's client, in a thread; its errors in our words."""
         api = (await self.facts()).api
+        await self._threads.call("load the docker package", LOAD_TIMEOUT, _load)
 
         def body() -> T:
             import docker
@@ -306,12 +320,18 @@ class DockerApi:
                 return work(self._package)
             except docker.errors.APIError as error:
                 code = error.response.status_code if error.response is not None else 500
-                raise _refusal(code, f"{self.runtime.value}: {error.explanation or error}", step) from error
+                raise _refusal(code, f"{self.runtime.value}: {error.explanation or error}") from error
             except (docker.errors.DockerException, OSError, ValueError) as error:
                 # requests' own errors are OSErrors, and what is no JSON is a ValueError
                 raise _broken(self.runtime.value, self.socket, error) from error
 
         return await self._threads.call(f"{what} with {self.runtime.value}", timeout, body)
+
+
+def _load() -> None:
+    import docker
+
+    del docker
 
 
 def _broken(
