@@ -68,7 +68,7 @@ def test_a_daemon_class_lives_its_whole_life_natively() -> None:
             assert (await daemon.metrics()).requests_total == 2
             pid = daemon.pid
             certificate = await daemon.shutdown()
-            assert certificate.proven and not certificate.escalated, certificate
+            assert (certificate.proven, certificate.escalated) == (True, False), certificate
             assert certificate.exit is not None
             assert certificate.exit.code == 0
             assert not os.path.exists(f"/proc/{pid}")
