@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from duende.testing.chaos import ChaosConfig as ChaosConfig
     from duende.testing.chaos import ChaosInjector as ChaosInjector
-    from duende.testing.chaos import ChaosReport as ChaosReport
+    from duende.testing.chaos_report import ChaosReport as ChaosReport
     from duende.testing.clock import ManualClock as ManualClock
     from duende.testing.harness import DaemonTestHarness as DaemonTestHarness
     from duende.testing.histogram import Histogram as Histogram
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ChaosConfig": "duende.testing.chaos",
     "ChaosInjector": "duende.testing.chaos",
-    "ChaosReport": "duende.testing.chaos",
+    "ChaosReport": "duende.testing.chaos_report",
     "DaemonTestHarness": "duende.testing.harness",
     "Histogram": "duende.testing.histogram",
     "InProcessHarness": "duende.testing.inprocess",
