@@ -24,10 +24,10 @@ from typing import Literal, Protocol, Self
 import msgspec
 
 from duende.config.model import ResourceConfig
-from duende.errors import ConfigError, StateError
+from duende.errors import ConfigError, DuendeError, StateError
 from duende.testing.chaos_report import ChaosReport, FaultRecord
 from duende.testing.dice import Dice, Draws, check_probability, fires
-from duende.testing.faults import CpuStress, Effect, Fault, MemoryPressure, Pause, start_or_undo
+from duende.testing.faults import CpuStress, Effect, Fault, MemoryPressure, Pause
 from duende.testing.load import LoadReport, LoadTestConfig, LoadTester, Operation
 from duende.testing.proxy import TcpProxy, UdpProxy, Weather
 
@@ -330,20 +330,14 @@ class ChaosInjector:
         await asyncio.sleep(max(0.0, self._began + episode.at - time.monotonic()))
         fault = self._fault(episode.kind)
         began = time.monotonic()
-        problem = await start_or_undo(fault)
-        if problem is not None:
-            self._records.append(
-                FaultRecord(
-                    kind=episode.kind, at=began - self._began, lasted=0.0, undone=True,
-                    effect=Effect(took=False, figure=0.0, unit="", detail=str(problem)),
-                )
-            )  # fmt: skip
-            return
         effect = Effect(took=False, figure=0.0, unit="", detail="stopped before it was measured")
         undone = False
         try:
+            await fault.start()
             effect = await fault.proof()
             await asyncio.sleep(max(0.0, began + episode.lasts - time.monotonic()))
+        except DuendeError as error:
+            effect = Effect(took=False, figure=0.0, unit="", detail=str(error))
         finally:
             # Shielded: the fault is undone also where the one who stops the chaos does not wait.
             undone = await asyncio.shield(fault.undo())

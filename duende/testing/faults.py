@@ -16,7 +16,7 @@ from typing import Self
 
 import msgspec
 
-from duende.errors import DuendeError, InstanceNotFoundError, PlatformResourceError
+from duende.errors import InstanceNotFoundError, PlatformResourceError
 from duende.kernel.process import read_stat, start_time, status_fields
 from duende.testing.companions import Companion
 
@@ -57,7 +57,11 @@ class Fault(ABC):
         """End it; whether nothing of it is left for certain. Undoing twice is harmless."""
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.undo()
+            raise
         return self
 
     async def __aexit__(
@@ -225,19 +229,6 @@ class CpuStress(Fault):
 
     def _cpu_seconds(self) -> float:
         return sum(cpu_seconds(each.pid) for each in self._companions)
-
-
-async def start_or_undo(fault: Fault) -> DuendeError | None:
-    """Start *fault*; the error when it cannot be made, with nothing of it left."""
-    try:
-        await fault.start()
-    except DuendeError as error:
-        await fault.undo()
-        return error
-    except BaseException:
-        await fault.undo()
-        raise
-    return None
 
 
 def cpu_seconds(pid: int) -> float:

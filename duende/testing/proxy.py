@@ -161,13 +161,13 @@ class TcpProxy(Proxy):
         finally:
             for task in (there, back):
                 task.cancel()
+            # Before anything is awaited: a second cancellation must not leave a connection open.
+            for each in (writer, far_writer):
+                if clean:
+                    each.close()
+                else:
+                    _reset(each)
             await asyncio.gather(there, back, return_exceptions=True)
-            if clean:
-                writer.close()
-                far_writer.close()
-            else:
-                _reset(writer)
-                _reset(far_writer)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, operations: bool
