@@ -68,8 +68,21 @@ def tell(text: str) -> None:
         pass  # the end of the socket is noticed where it is read
 
 
+def leave(*_: object) -> None:
+    """End, undoing on the way out.
+
+    Raises:
+        SystemExit: always.
+    """
+    raise SystemExit(0)
+
+
 def die_with_owner(number: int) -> None:
-    """Get signal *number* when the thread that started this process ends; if it has ended already, now."""
+    """Get signal *number* when the thread that started this process ends.
+
+    Raises:
+        SystemExit: it has ended already.
+    """
     owner = int(os.environ.get("DUENDE_OWNER", "0"))
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0)
@@ -88,7 +101,7 @@ def owner_gone(timeout: float) -> bool:
 
 def guard() -> None:
     """Pause and resume until the owner is gone, then resume whatever is paused."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, leave)
     die_with_owner(signal.SIGTERM)
     held: dict[tuple[int, int], Process] = {}
     tell("ready 0")

@@ -1,4 +1,4 @@
-"""pytest fixtures for the suites of daemon authors; found through the entry point `duende`, no import and no other plugin needed.
+"""pytest fixtures for the suites of daemon authors; found through an entry point, no import and no other plugin needed.
 
 ```python
 # test_counter.py: plain functions; the daemon runs beside them, on the platform of `pytest --duende-adapter NAME`
@@ -18,7 +18,8 @@ def test_survives_chaos(daemon_harness, chaos, load_tester):
 ```
 
 A test that fails shows the last lines of its daemons' output. Tests that are asynchronous use `duende.testing.DaemonTestHarness` itself, with
-`adapter=duende_adapter`. Importing this module loads nothing of duende: that happens when a fixture is used.
+`adapter=duende_adapter`. Importing this module loads nothing else of duende: that happens when a fixture is used. The entry point is called as this
+module is, so that a suite may also name it in `pytest_plugins` or with `-p`; `-p no:duende.testing.plugin` turns it off.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ def daemon_harness(
     """Starts daemons: `daemon_harness(Counter)`, with a configuration and `adapter=` if wanted; all are stopped after the test.
 
     The adapters are made for the test and closed with it; one that is given as `adapter=` belongs to its giver.
+
+    Raises:
+        Exception: a daemon did not stop, or its stop is not proven; an ExceptionGroup for several.
     """
     from duende.testing.blocking import BlockingHarness
     from duende.testing.harness import DaemonTestHarness

@@ -181,7 +181,7 @@ def test_the_platform_is_an_option(stranger: Path) -> None:
 
 
 def test_nobody_is_disturbed(stranger: Path) -> None:
-    """A suite that uses nothing of it loads nothing of it; by its entry point's name it may be asked for or turned off."""
+    """A suite that uses nothing of it loads nothing of it, and may turn it off."""
     suite = (
         "import sys\n"
         "def test_it():\n"
@@ -189,6 +189,18 @@ def test_nobody_is_disturbed(stranger: Path) -> None:
         "    assert sorted(loaded) in ([], ['duende', 'duende.testing', 'duende.testing.plugin'])\n"
         "    assert 'msgspec' not in sys.modules\n"
     )
-    for options in ((), ("-p", "duende"), ("-p", "no:duende")):
-        code, said = run_suite(stranger, suite, "-p", "no:hypothesispytest", *options)
+    for options in ((), ("-p", "no:duende.testing.plugin")):
+        code, said = run_suite(stranger, suite, *options)
         assert code == 0, said
+
+
+def test_naming_it_twice_is_harmless(stranger: Path) -> None:
+    """A suite that also lists the plugin, in its conftest or with -p, runs as any other."""
+    suite = "def test_it(duende_adapter): assert duende_adapter == 'native'\n"
+    code, said = run_suite(stranger, suite, "-p", "duende.testing.plugin")
+    assert code == 0, said
+    (stranger / "suite" / "conftest.py").write_text(
+        'pytest_plugins = ["duende.testing.plugin"]\n', encoding="utf-8"
+    )
+    code, said = run_suite(stranger, suite)
+    assert code == 0, said
