@@ -157,6 +157,42 @@ def test_groups_are_only_those_of_others() -> None:
     assert group_files(0) == []
 
 
+@pytest.fixture
+def group(sleeper: int) -> Iterator[Path]:
+    """A control group of our own with the sleeper in it, where this user may make one."""
+    top = next(
+        (each for each in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")) if each.is_dir()), None
+    )
+    made = Path(f"{top}/duende-test-{os.getpid()}")
+    try:
+        made.mkdir()
+        (made / "cgroup.procs").write_text(str(sleeper), encoding="ascii")
+    except OSError as error:
+        if made.is_dir():
+            made.rmdir()
+        pytest.skip(f"no control group can be made here: {error}")
+    yield made
+    send_signal(sleeper, signal.SIGKILL)  # our own unreaped child
+    wait_until(lambda: not (made / "cgroup.procs").read_text(encoding="ascii").split())
+    made.rmdir()
+
+
+def test_memory_pressure_is_in_the_daemons_own_group(sleeper: int, group: Path) -> None:
+    """The companion joins the control group of the daemon, where its limit is, and leaves it empty of itself."""
+
+    async def live() -> None:
+        fault = MemoryPressure(lambda: sleeper, 16 * MEBIBYTE)
+        async with fault:
+            effect = await fault.proof()
+            assert effect.took
+            assert str(group) in effect.detail
+            inside = (group / "cgroup.procs").read_text(encoding="ascii").split()
+            assert set(inside) == {str(sleeper), str(fault._companion.pid if fault._companion else 0)}
+        assert (group / "cgroup.procs").read_text(encoding="ascii").split() == [str(sleeper)]
+
+    run(live())
+
+
 OWNER = """
 import asyncio, os, sys
 from duende.testing.faults import CpuStress, MemoryPressure, Pause
