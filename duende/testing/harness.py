@@ -22,7 +22,6 @@ from duende.adapters.contract import (
 from duende.config.model import DaemonConfig
 from duende.daemon import Daemon
 from duende.errors import DuendeError, HealthCheckError, NotSupportedError, StateError
-from duende.manager.launching import BatchLauncher
 from duende.metrics import MetricsSnapshot
 from duende.signals import Signal
 from duende.states import DaemonStatus, HealthCheck, HealthStatus, Phase, ProcessExit
@@ -84,7 +83,7 @@ class DaemonTestHarness:
         self._supervisor = Supervisor(
             self.config,
             self.adapter,
-            BatchLauncher(lambda: self.adapter, self._keep),
+            _Launcher(self.adapter, self._keep),
             self.events.append,
             import_path=import_path,
         )
@@ -373,3 +372,25 @@ class DaemonTestHarness:
                 await self.explain_failure(late)
                 raise late
             await asyncio.sleep(POLL)
+
+
+class _Launcher:
+    """Starts one daemon at a time, and answers its supervisor whatever happens: it waits for the answer."""
+
+    def __init__(
+        self, adapter: PlatformAdapter, keep: Callable[[Coroutine[object, object, None]], None]
+    ) -> None:
+        self._adapter = adapter
+        self._keep = keep
+
+    def request_launch(self, supervisor: Supervisor) -> None:
+        """Start it in a task of its own."""
+        self._keep(self._launch(supervisor))
+
+    async def _launch(self, supervisor: Supervisor) -> None:
+        try:
+            handle = await self._adapter.launch(supervisor.request())
+        except Exception as error:  # noqa: BLE001  (of an adapter that may be a stranger's: it is the answer)
+            supervisor.launched(error)
+        else:
+            supervisor.launched(handle)
