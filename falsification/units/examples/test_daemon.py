@@ -9,7 +9,7 @@ import pytest
 import duende
 from duende import DaemonConfig, Signal
 from duende.examples import daemon as example
-from duende.testing import DaemonTestHarness
+from duende.testing import InProcessHarness
 from falsification.units.support import run
 
 
@@ -18,7 +18,7 @@ def test_it_counts_through_all_its_phases(capsys: pytest.CaptureFixture[str]) ->
 
     async def live() -> int:
         daemon = example.CounterDaemon()
-        async with DaemonTestHarness(daemon) as found:
+        async with InProcessHarness(daemon) as found:
             found.send(Signal.USR1)
             while daemon.count == 0 or found.context.pending_signals:
                 await asyncio.sleep(0)

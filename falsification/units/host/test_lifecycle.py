@@ -23,7 +23,7 @@ from duende.host import exitcodes, lifecycle
 from duende.host.lifecycle import Host, Outcome
 from duende.host.notify import Notifier
 from duende.host.pidfile import PidFile
-from duende.testing import DaemonTestHarness
+from duende.testing import InProcessHarness
 from falsification.units.support import Obedient, config, run
 
 Step = Callable[..., Awaitable[Any]]
@@ -95,7 +95,7 @@ def lived(daemon: Scripted, *, stop: bool = True, **fields: Any) -> Outcome:
     """How *daemon* ended, stopped by TERM if *stop*."""
 
     async def live() -> Outcome:
-        async with DaemonTestHarness(daemon, config(shutdown_timeout=0.05, **fields)) as found:
+        async with InProcessHarness(daemon, config(shutdown_timeout=0.05, **fields)) as found:
             return await (found.stop() if stop else found.wait(10))
 
     return run(live())
@@ -106,7 +106,7 @@ def test_the_order_of_a_life() -> None:
 
     async def live() -> tuple[list[str], Outcome]:
         daemon = Scripted()
-        async with DaemonTestHarness(daemon) as found:
+        async with InProcessHarness(daemon) as found:
             assert found.daemon is daemon
             assert daemon.done[0] == "init"
             outcome = await found.stop()
@@ -184,7 +184,7 @@ def test_a_second_term_neither_hurries_nor_is_lost() -> None:
             found.send(Signal.TERM, Signal.INT)
             await asyncio.sleep(0)
 
-        async with DaemonTestHarness(Scripted(shutdown=slow)) as found:
+        async with InProcessHarness(Scripted(shutdown=slow)) as found:
             return await found.stop(), found.context.pending_signals
 
     assert run(live()) == (Outcome(exitcodes.OK, ExitReason.graceful()), 3)
@@ -223,7 +223,7 @@ def test_a_host_that_is_cancelled_cancels_its_daemon(tmp_path: Path) -> None:
             ended.append("run")
 
     async def live() -> None:
-        found = DaemonTestHarness(Scripted(run=noting), pid_file=str(path))
+        found = InProcessHarness(Scripted(run=noting), pid_file=str(path))
         try:
             async with found:
                 assert path.read_text() == f"{os.getpid()}\n"
@@ -246,7 +246,7 @@ def test_one_instance_only(tmp_path: Path) -> None:
         daemon = Scripted()
 
         async def live(pid_file: str = pid_file, daemon: Scripted = daemon) -> Outcome:
-            async with DaemonTestHarness(daemon, pid_file=pid_file) as found:
+            async with InProcessHarness(daemon, pid_file=pid_file) as found:
                 return await found.wait()
 
         assert run(live()).code == code
@@ -260,7 +260,7 @@ def test_an_unusable_socket_ends_the_start(tmp_path: Path) -> None:
     """A health socket that cannot be opened is an error, not a daemon without one."""
 
     async def live(path: str) -> Outcome:
-        async with DaemonTestHarness(Scripted(run=giving(None)), socket=path) as found:
+        async with InProcessHarness(Scripted(run=giving(None)), socket=path) as found:
             return await found.wait()
 
     assert run(live(str(tmp_path / "no" / "s"))).code == exitcodes.IO
@@ -304,9 +304,9 @@ def test_hup_reloads_or_changes_nothing(
     async def note(fresh: DaemonConfig) -> None:
         seen.append(fresh)
 
-    async def live() -> DaemonTestHarness:
+    async def live() -> InProcessHarness:
         started = config(settings={"level": 1}, binary_path=None, daemon="mod:Class")
-        async with DaemonTestHarness(Scripted(reload=note), started, config_source=str(path)) as found:
+        async with InProcessHarness(Scripted(reload=note), started, config_source=str(path)) as found:
             found.send(Signal.HUP, Signal.HUP)
             while not any(word.startswith("STATUS=") for word in found.announced):
                 await asyncio.sleep(0)
@@ -326,7 +326,7 @@ def test_a_reload_that_raises_harms_nobody(capsys: pytest.CaptureFixture[str]) -
     """Without a file the daemon is only told; if it raises, it goes on."""
 
     async def live() -> Outcome:
-        async with DaemonTestHarness(Scripted(reload=raising(ValueError("boom")))) as found:
+        async with InProcessHarness(Scripted(reload=raising(ValueError("boom")))) as found:
             found.send(Signal.HUP)
             while len(found.announced) < 4:
                 await asyncio.sleep(0)

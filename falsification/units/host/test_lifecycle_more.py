@@ -20,7 +20,7 @@ from duende.host import exitcodes, lifecycle, run_async
 from duende.host.lifecycle import Host, Outcome
 from duende.host.notify import Notifier
 from duende.metrics import DaemonMetrics
-from duende.testing import DaemonTestHarness, ManualClock, harness
+from duende.testing import InProcessHarness, ManualClock, inprocess
 from falsification.units.host.test_lifecycle import Scripted, forever, giving, raising
 from falsification.units.support import Obedient, config, run
 
@@ -37,7 +37,7 @@ def test_readiness_may_be_announced_by_run() -> None:
             return await super().run(ctx)
 
     async def live() -> list[str]:
-        async with DaemonTestHarness(Late()) as found:
+        async with InProcessHarness(Late()) as found:
             pass
         return found.announced
 
@@ -79,7 +79,7 @@ def test_a_hup_during_a_reload_reloads_again() -> None:
                 found.send(Signal.HUP, Signal.HUP)
                 await asyncio.sleep(0)
 
-        async with DaemonTestHarness(Scripted(reload=slow)) as found:
+        async with InProcessHarness(Scripted(reload=slow)) as found:
             found.send(Signal.HUP)
             while found.announced.count("STATUS=reloaded") < 2:
                 await asyncio.sleep(0)
@@ -93,7 +93,7 @@ def test_the_watchdog_beats_with_the_loop(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("WATCHDOG_USEC", "2000")
 
     async def live() -> list[str]:
-        async with DaemonTestHarness(Scripted()) as found:
+        async with InProcessHarness(Scripted()) as found:
             while found.announced.count("WATCHDOG=1") < 3:
                 await asyncio.sleep(0)
         return found.announced
@@ -141,10 +141,10 @@ def test_names_are_filled_in() -> None:
 
 def test_the_harness_is_strict(monkeypatch: pytest.MonkeyPatch) -> None:
     """A harness is used once, after its start, and says so when a daemon never becomes ready."""
-    monkeypatch.setattr(harness, "START_TIMEOUT", 0.02)
+    monkeypatch.setattr(inprocess, "START_TIMEOUT", 0.02)
 
     async def live() -> None:
-        found = DaemonTestHarness(Scripted(init=forever))
+        found = InProcessHarness(Scripted(init=forever))
         for use in (lambda: found.daemon, lambda: found.context, lambda: found.send(Signal.HUP)):
             with pytest.raises(StateError, match="not started"):
                 use()
@@ -153,7 +153,7 @@ def test_the_harness_is_strict(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(StateError, match="twice"):
             await found.start()
         assert found.ended
-        async with DaemonTestHarness(Scripted()) as other:
+        async with InProcessHarness(Scripted()) as other:
             with pytest.raises(TimeoutError):
                 await other.wait(0.01)
 
