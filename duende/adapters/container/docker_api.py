@@ -165,7 +165,13 @@ class DockerApi:
         await self._command(f"/containers/{container}/unpause")
 
     async def remove(self, container: str, *, force: bool = False) -> None:
-        """Remove it; see `Engine.remove`."""
+        """Remove it; see `Engine.remove`.
+
+        Raises:
+            InstanceNotFoundError: it is not there.
+            InvalidStateError: it runs, and *force* is not set.
+            StatusFailedError: the answer is none that is understood.
+        """
         if force and self.runtime is Runtime.PODMAN:
             # Podman stops what it is forced to remove, and gives it its whole stop timeout for it.
             try:
