@@ -168,7 +168,9 @@ class DockerApi:
         """Remove it; see `Engine.remove`.
 
         Raises:
-            PlatformError: the runtime refused, or answered what makes no sense.
+            InstanceNotFoundError: it is not there.
+            InvalidStateError: it runs, and *force* is not set.
+            StatusFailedError: the answer is none that is understood.
         """
         if force and self.runtime is Runtime.PODMAN:
             # Podman stops what it is forced to remove, and gives it its whole stop timeout for it.

@@ -53,7 +53,8 @@ class Place:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start the command."""
-        argv = [sys.executable, "-m", "duende", *words, *self.options]
+        # A shell's background job has SIGINT ignored, and so would whatever these tests start (coreutils env, 8.32).
+        argv = ["env", "--default-signal=INT", sys.executable, "-m", "duende", *words, *self.options]
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def run(self, *words: str) -> tuple[int, str]:

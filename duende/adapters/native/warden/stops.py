@@ -103,6 +103,8 @@ class Stop:
         self.escalated = True
         for stat in family:
             if self._send(stat, KILL):
+                # Also while the main process is not reaped yet: its children are ended here and now, and named.
+                self._stragglers.setdefault((stat.pid, stat.start_time), f"{stat.pid} {stat.comm}")
                 self._note(now, f"KILL to {stat.pid} {stat.comm}")
 
     def _term(self, now: float, family: list[Stat]) -> None:
