@@ -20,6 +20,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 HERE = Path(__file__).parent
 COVERAGE_FLOOR = 90
 """Percent of branches and lines of duende/ the tests must reach. The one place for it."""
+ON_RUNTIMES = ("duende/adapters/systemd/*", "duende/adapters/container/*")
+"""What drives a runtime is tried on the runtime (`nox -s runtimes`), of which a machine may have none: not part of the floor here."""
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -105,7 +107,7 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "run", "-m", "pytest", "-n", "2", *own, env=env)
     session.run("coverage", "combine", "--quiet")
     floor = 0 if own else COVERAGE_FLOOR  # some of the tests cover some of the library
-    session.run("coverage", "report", f"--fail-under={floor}")
+    session.run("coverage", "report", f"--fail-under={floor}", f"--omit={','.join(ON_RUNTIMES)}")
 
 
 @nox.session(venv_backend="none")
