@@ -179,7 +179,10 @@ class Helpers:
     def _hold(self, daemon_id: str, pipe: str) -> None:
         """Keep the pipe open until the keeper has it: what is in a pipe nobody holds any more is lost, and a daemon may end at once."""
         if daemon_id not in self._held:
-            self._held[daemon_id] = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                self._held[daemon_id] = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                pass  # no descriptor to be had: the keeper opens it all the same, a little later
 
     def _let_go(self, daemon_id: str) -> None:
         fd = self._held.pop(daemon_id, None)
@@ -195,9 +198,9 @@ class Helpers:
             self._warden.tell(certificate)
 
     def _say(self, message: tuple[Any, ...]) -> None:
-        if self._keeper_fd is None:
-            self._start_keeper()
         try:
+            if self._keeper_fd is None:
+                self._start_keeper()
             if self._keeper_fd is not None:
                 launch.write_all(self._keeper_fd, wire.pack(message))
         except OSError:

@@ -6,6 +6,7 @@ deadlines, then one write to the owner.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 ORPHAN_TIMEOUT = 10.0
 """Seconds daemons get after TERM when their owner is gone and did not ask to keep them."""
 READ_SIZE = 1 << 18
+LOOK_AGAIN = 0.05
 
 
 class Warden:
@@ -56,6 +58,8 @@ class Warden:
         self._ended: list[str] = []
         """Daemons whose main process ended in this turn."""
         self._exits: list[tuple[Any, ...]] = []
+        self._look_at: float | None = None
+        """When to look again at what is left of daemons, after the kernel had no descriptor for it."""
         self._leaving = False
         self._child_pending = True
         self._strays = Strays()
@@ -125,8 +129,7 @@ class Warden:
 
     def _timeout(self) -> float:
         times = [stop.wake_at() for stop in self._stops.values()]
-        if (spare := self._midwives.wake_at()) is not None:
-            times.append(spare)
+        times += [at for at in (self._midwives.wake_at(), self._look_at) if at is not None]
         return max(0.0, min(times) - time.monotonic()) if times else -1.0
 
     # -- owner ---------------------------------------------------------------------------------------------------------------
@@ -216,7 +219,7 @@ class Warden:
             self._lose_owner()
 
     def _flush(self) -> None:
-        if self._exits:
+        if self._exits and self._look_at is None:
             if self._owner is None:
                 self._missed.extend(self._exits)
             else:
@@ -306,12 +309,20 @@ class Warden:
 
     def _look_after_stops(self) -> None:
         if not self._ended and not self._stops:
+            self._look_at = None
             return
         now = time.monotonic()
         due = [s for s in self._stops.values() if not s.pid or now >= s.wake_at()]
         if not self._ended and not due:
             return
-        strays = self._strays.look(self._leaders, self._ended)
+        try:
+            strays = self._strays.look(self._leaders, self._ended)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._look_at = now + LOOK_AGAIN  # no descriptor for /proc: nothing is told before it is known
+            return
+        self._look_at = None
         unclaimed: list[Stat] = strays.get("", [])
         left = {daemon_id for daemon_id in self._ended if strays.get(daemon_id)}
         self._exits = [entry if len(entry) > 6 else (*entry, entry[0] in left) for entry in self._exits]
