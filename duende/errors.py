@@ -154,6 +154,16 @@ class DaemonIOError(DaemonError, OSError):
         self.errno = errno
         self.filename = path
 
+    @classmethod
+    def of(cls, doing: str, path: str, error: OSError, remedy: str) -> DaemonIOError:
+        """That *doing* ("listen on") with *path* failed with *error*, and what can be done."""
+        return cls(
+            f"cannot {doing} {path}: {error.strerror or error}",
+            errno=error.errno or 0,
+            path=path,
+            remedy=remedy,
+        )
+
 
 class SerializationError(DaemonError, ValueError):
     """Data of duende (journal, handle, message) cannot be decoded; it is set aside, never overwritten."""

@@ -70,6 +70,13 @@ class Peer(ABC):
     def prepare(self) -> None:
         """Write its configuration. Not timed."""
 
+    def service_folders(self) -> None:
+        """One folder per daemon in `services`, whose `run` is the daemon itself, as runit and s6 want it."""
+        for index in range(self.n):
+            service = self.folder / "services" / f"tiny-{index}"
+            service.mkdir(parents=True)
+            (service / "run").symlink_to(self.tiny)
+
     @abstractmethod
     def command(self) -> list[str]:
         """The command line that keeps it in the foreground; the first word is a path."""

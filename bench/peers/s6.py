@@ -31,10 +31,7 @@ class S6(Peer):
 
     def prepare(self) -> None:
         """One folder per service; the counter's path travels in the environment: `run` gets no arguments."""
-        for index in range(self.n):
-            service = self.folder / "services" / f"tiny-{index}"
-            service.mkdir(parents=True)
-            (service / "run").symlink_to(self.tiny)
+        self.service_folders()
 
     def command(self) -> list[str]:
         """The scanner. TERM makes it end every s6-supervise with its service (s6-svscan, signal section)."""

@@ -14,6 +14,7 @@ import msgspec
 
 from duende.config.model import DaemonConfig
 from duende.errors import NotSupportedError, SerializationError
+from duende.ids import DaemonId
 from duende.signals import Signal
 from duende.states import DaemonStatus, ProcessExit
 
@@ -237,7 +238,6 @@ class PlatformAdapter(ABC):
     async def probe(self) -> Probe:
         """Say whether this platform can be used here."""
 
-    @abstractmethod
     async def spawn(self, daemon: Any, config: DaemonConfig) -> DaemonHandle:
         """Start that *daemon* (a `Daemon` class or instance, or None for the program of the configuration).
 
@@ -246,6 +246,10 @@ class PlatformAdapter(ABC):
             ConfigError: the configuration cannot be started anywhere.
             PlatformConfigError: this platform cannot take the configuration.
         """
+        from duende.host.target import aimed_at
+
+        config, path = aimed_at(daemon, config)
+        return await self.launch(SpawnRequest(daemon_id=str(DaemonId.new()), config=config, import_path=path))
 
     @abstractmethod
     async def launch(self, request: SpawnRequest) -> DaemonHandle:

@@ -26,12 +26,7 @@ def start_manager(runtime_dir: str, state_dir: str) -> None:
         os.makedirs(state_dir, mode=0o755, exist_ok=True)
         out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
-        raise DaemonIOError(
-            f"cannot write {log}: {error.strerror}",
-            errno=error.errno or 0,
-            path=log,
-            remedy="choose another --state-dir",
-        ) from error
+        raise DaemonIOError.of("write", log, error, "choose another --state-dir") from error
     reading, writing = os.pipe()
     argv = [
         sys.executable,

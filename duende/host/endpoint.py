@@ -83,11 +83,8 @@ class Endpoint:
                 pass  # removed by somebody else
 
     def _unusable(self, error: OSError) -> DaemonIOError:
-        return DaemonIOError(
-            f"cannot listen on {self.path}: {error.strerror or error}",
-            errno=error.errno or 0,
-            path=self.path,
-            remedy="use a shorter path in a folder you may write to",
+        return DaemonIOError.of(
+            "listen on", self.path, error, "use a shorter path in a folder you may write to"
         )
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -69,9 +69,6 @@ class PidFile:
             self._fd = None
 
     def _unusable(self, error: OSError) -> DaemonIOError:
-        return DaemonIOError(
-            f"cannot write the PID file {self.path}: {error.strerror}",
-            errno=error.errno or 0,
-            path=self.path,
-            remedy="correct pid_file or the rights on its folder",
+        return DaemonIOError.of(
+            "write the PID file", self.path, error, "correct pid_file or the rights on its folder"
         )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from duende.daemon import Daemon
 from duende.errors import ConfigError
+
+if TYPE_CHECKING:
+    from duende.config.model import DaemonConfig
 
 
 def resolve(target: str) -> type[Daemon]:
@@ -122,6 +125,24 @@ def import_root(daemon: Daemon | type[Daemon]) -> str:
     for _ in range(depth + 1):
         root = os.path.dirname(root)
     return "" if "site-packages" in root or "dist-packages" in root else root
+
+
+def aimed_at(daemon: Daemon | type[Daemon] | None, config: DaemonConfig) -> tuple[DaemonConfig, str]:
+    """*config*, checked, as it starts that *daemon* (None: the program it names), and the folder to import the class from.
+
+    Raises:
+        ConfigError: the class cannot be found from another process, or the configuration is wrong.
+    """
+    import msgspec
+
+    from duende.config import validate
+
+    path = ""
+    if daemon is not None:
+        config = msgspec.structs.replace(config, daemon=target_of(daemon), binary_path=None)
+        path = import_root(daemon)
+    validate(config)
+    return config, path
 
 
 def _load_module(name: str, target: str) -> Any:

@@ -61,12 +61,7 @@ class Control:
             finally:
                 os.umask(old)
         except OSError as error:
-            raise DaemonIOError(
-                f"cannot listen on {self._path}: {error.strerror}",
-                errno=error.errno or 0,
-                path=self._path,
-                remedy="use a shorter --runtime-dir",
-            ) from error
+            raise DaemonIOError.of("listen on", self._path, error, "use a shorter --runtime-dir") from error
 
     async def close(self) -> None:
         """Stop listening and remove the socket."""

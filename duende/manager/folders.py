@@ -34,22 +34,14 @@ class Folders:
             try:
                 os.makedirs(folder, mode=mode, exist_ok=True)
             except OSError as error:
-                raise DaemonIOError(
-                    f"cannot use the folder {folder}: {error.strerror}",
-                    errno=error.errno or 0,
-                    path=folder,
-                    remedy="choose another with --state-dir or --runtime-dir",
+                raise DaemonIOError.of(
+                    "use the folder", folder, error, "choose another with --state-dir or --runtime-dir"
                 ) from error
         path = os.path.join(self.state_dir, "manager.lock")
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise DaemonIOError(
-                f"cannot lock {path}: {error.strerror}",
-                errno=error.errno or 0,
-                path=path,
-                remedy="check the folder's rights",
-            ) from error
+            raise DaemonIOError.of("lock", path, error, "check the folder's rights") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -97,12 +89,7 @@ class Folders:
                 os.close(fd)
             os.replace(temporary, path)
         except OSError as error:
-            raise DaemonIOError(
-                f"cannot write the PID file {path}: {error.strerror}",
-                errno=error.errno or 0,
-                path=path,
-                remedy="correct pid_file",
-            ) from error
+            raise DaemonIOError.of("write the PID file", path, error, "correct pid_file") from error
         self._pid_files[path] = pid
 
     def remove_pid(self, config: DaemonConfig) -> None:

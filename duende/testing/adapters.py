@@ -4,26 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from duende.adapters.choose import select_adapter
+from duende.adapters.choose import NAMED, adapter_named, select_adapter
 from duende.adapters.contract import Platform, PlatformAdapter
 from duende.config.model import DaemonConfig
 from duende.daemon import Daemon
 from duende.errors import ConfigError
 
-NAMES: dict[str, tuple[Platform, dict[str, Any]]] = {
-    "native": (Platform.NATIVE, {}),
-    "systemd": (Platform.LINUX, {}),
-    "launchd": (Platform.MACOS, {}),
-    "container": (Platform.CONTAINER, {}),
-    "docker": (Platform.CONTAINER, {"runtime": "docker"}),
-    "podman": (Platform.CONTAINER, {"runtime": "podman"}),
-    "containerd": (Platform.CONTAINER, {"runtime": "containerd"}),
-    "pepita": (Platform.PEPITA, {}),
-    "wos": (Platform.WOS, {}),
-}
-"""What each name asks `select_adapter` for."""
 FAKE = "fake"
 """`duende.testing.fake_adapter.FakeAdapter`: daemons made of memory."""
 
@@ -39,12 +25,11 @@ def make_adapter(name: str, **options: Any) -> PlatformAdapter:
         from duende.testing.fake_adapter import FakeAdapter
 
         return FakeAdapter(**options)
-    if name not in NAMES:
+    if name not in NAMED:
         raise ConfigError(
-            f"no adapter is called {name!r}", remedy=f"use one of {', '.join([*NAMES, FAKE])}", key="adapter"
+            f"no adapter is called {name!r}", remedy=f"use one of {', '.join([*NAMED, FAKE])}", key="adapter"
         )
-    platform, given = NAMES[name]
-    return select_adapter(platform, **{**given, **options})
+    return adapter_named(name, **options)
 
 
 def configuration(
@@ -55,23 +40,12 @@ def configuration(
     Raises:
         ConfigError: the class cannot be found from another process, or the configuration is wrong.
     """
-    from duende.config import validate
+    from duende.host.target import aimed_at
 
-    path = ""
     if isinstance(daemon, DaemonConfig):
-        made = daemon
-    else:
-        from duende.host.target import import_root, target_of
-
-        target, path = target_of(daemon), import_root(daemon)
-        found = daemon if isinstance(daemon, type) else type(daemon)
-        made = msgspec.structs.replace(
-            config or DaemonConfig(name=daemon.name or found.__name__.lower()),
-            daemon=target,
-            binary_path=None,
-        )
-    validate(made)
-    return made, path
+        return aimed_at(None, daemon)
+    found = daemon if isinstance(daemon, type) else type(daemon)
+    return aimed_at(daemon, config or DaemonConfig(name=daemon.name or found.__name__.lower()))
 
 
 def adapter_of(given: PlatformAdapter | Platform | str) -> PlatformAdapter:

@@ -26,7 +26,8 @@ class Axis:
         """Where *value* lies; beyond the domain it stays at the edge."""
         inside = min(max(value, self.low), self.high)
         if self.log:
-            share = math.log(inside / self.low) / math.log(self.high / self.low)
+            # A difference of logarithms: the quotient of two floats can be too large for a float.
+            share = (math.log(inside) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
         else:
             share = (inside - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)

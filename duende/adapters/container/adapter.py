@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Self
-
-import msgspec
+from typing import ClassVar, Self
 
 from duende.adapters.container import parse
 from duende.adapters.container.detect import runtime_named
@@ -37,7 +35,6 @@ from duende.errors import (
     InvalidStateError,
     StatusFailedError,
 )
-from duende.ids import DaemonId
 from duende.signals import Signal
 from duende.states import DaemonStatus, Phase, ProcessExit
 
@@ -76,19 +73,6 @@ class ContainerAdapter(Identity, PlatformAdapter):
         return best(
             [await probe_runtime(each, socket, self.timeout) for each in (Runtime.DOCKER, Runtime.CONTAINERD)]
         )
-
-    async def spawn(self, daemon: Any, config: DaemonConfig) -> DaemonHandle:
-        """Start that *daemon* under *config*; see `PlatformAdapter.spawn`."""
-        path = ""
-        if daemon is not None:
-            from duende.host.target import import_root, target_of
-
-            config = msgspec.structs.replace(config, daemon=target_of(daemon), binary_path=None)
-            path = import_root(daemon)
-        from duende.config import validate
-
-        validate(config)
-        return await self.launch(SpawnRequest(daemon_id=str(DaemonId.new()), config=config, import_path=path))
 
     async def launch(self, request: SpawnRequest) -> DaemonHandle:
         """Start what *request* says; see `PlatformAdapter.launch`."""

@@ -284,6 +284,12 @@ def said_by_init(line: str) -> bool:
     return line.startswith("[FATAL tini") or ("catatonit" in line[:24] and "failed to exec" in line)
 
 
+_LIMIT = "a limit above the runtime's own hard limit needs CAP_SYS_RESOURCE"
+_NO_PROGRAM = "binary_path is looked for in the image; correct it, or use an image that has it"
+_NO_SOURCE = "create it, or correct writable_paths or platform.container.volumes"
+_PORT = "free the port, or publish another"
+_RIGHTS = "chmod +x in the image, or check the rights on its folders"
+
 _STARTS = (
     # what the runtime's text holds, step, errno, remedy; the texts are runc's, crun's and the engines' own
     (
@@ -300,42 +306,22 @@ _STARTS = (
     ),
     ("unable to find user", "user", 0, "use a user of the image, or a number"),
     ("unable to find group", "group", 0, "use a group of the image, or a number"),
-    ("setting rlimit", "limit", 1, "a limit above the runtime's own hard limit needs CAP_SYS_RESOURCE"),
-    ("setrlimit", "limit", 1, "a limit above the runtime's own hard limit needs CAP_SYS_RESOURCE"),
+    ("setting rlimit", "limit", 1, _LIMIT),
+    ("setrlimit", "limit", 1, _LIMIT),
     ("chdir to cwd", "working_dir", 2, "correct working_dir: it is a folder of the container"),
     ("argument list too long", "exec", 7, "pass less by args, env or settings"),
-    (
-        "executable file not found",
-        "exec",
-        2,
-        "binary_path is looked for in the image; correct it, or use an image that has it",
-    ),
+    ("executable file not found", "exec", 2, _NO_PROGRAM),
     ("exec format error", "exec", 8, "it needs a #! line, or an image for this machine's processor"),
-    (
-        "bind source path does not exist",
-        "mount",
-        2,
-        "create it, or correct writable_paths or platform.container.volumes",
-    ),
-    ("statfs", "mount", 2, "create it, or correct writable_paths or platform.container.volumes"),
+    ("bind source path does not exist", "mount", 2, _NO_SOURCE),
+    ("statfs", "mount", 2, _NO_SOURCE),
     ("unknown or invalid runtime", "runtime", 0, "correct platform.container.runtime: see `docker info`"),
-    ("port is already allocated", "ports", 98, "free the port, or publish another"),
-    ("address already in use", "ports", 98, "free the port, or publish another"),
+    ("port is already allocated", "ports", 98, _PORT),
+    ("address already in use", "ports", 98, _PORT),
     ("network", "network", 0, "use another platform.container.network: host needs nothing"),
-    ("Permission denied", "exec", 13, "chmod +x in the image, or check the rights on its folders"),
-    (
-        "No such file or directory",
-        "exec",
-        2,
-        "binary_path is looked for in the image; correct it, or use an image that has it",
-    ),
-    ("permission denied", "exec", 13, "chmod +x in the image, or check the rights on its folders"),
-    (
-        "no such file or directory",
-        "exec",
-        2,
-        "binary_path is looked for in the image; correct it, or use an image that has it",
-    ),
+    ("Permission denied", "exec", 13, _RIGHTS),
+    ("No such file or directory", "exec", 2, _NO_PROGRAM),
+    ("permission denied", "exec", 13, _RIGHTS),
+    ("no such file or directory", "exec", 2, _NO_PROGRAM),
 )
 
 

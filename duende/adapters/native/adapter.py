@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
-import msgspec
-
 from duende.adapters.contract import (
     Capabilities,
     DaemonHandle,
@@ -27,6 +25,7 @@ from duende.adapters.native.link import Link
 from duende.adapters.native.logs import tail
 from duende.adapters.native.probe import probe_native
 from duende.adapters.native.records import (
+    DRAIN_TIMEOUT,
     SIGNAL_TIMEOUT,
     SPAWN_EACH,
     SPAWN_TIMEOUT,
@@ -35,7 +34,7 @@ from duende.adapters.native.records import (
     Record,
 )
 from duende.config.model import DaemonConfig
-from duende.errors import InstanceNotFoundError, PlatformTimeoutError, SignalFailedError
+from duende.errors import InstanceNotFoundError, PlatformError, PlatformTimeoutError, SignalFailedError
 from duende.ids import DaemonId
 from duende.kernel.process import read_stat
 from duende.signals import Signal
@@ -84,19 +83,6 @@ class NativeAdapter(Exchange, PlatformAdapter):
             launch = self.renderer.render(sample)
             if launch.key is not None:
                 link.send("warm", *launch.key)
-
-    async def spawn(self, daemon: Any, config: DaemonConfig) -> DaemonHandle:
-        """Start that *daemon* under *config*; see `PlatformAdapter.spawn`."""
-        path = ""
-        if daemon is not None:
-            from duende.host.target import import_root, target_of
-
-            config = msgspec.structs.replace(config, daemon=target_of(daemon), binary_path=None)
-            path = import_root(daemon)
-        from duende.config import validate
-
-        validate(config)
-        return await self.launch(SpawnRequest(daemon_id=str(DaemonId.new()), config=config, import_path=path))
 
     async def launch(self, request: SpawnRequest) -> DaemonHandle:
         """Start what *request* says; see `PlatformAdapter.launch`."""
@@ -223,9 +209,16 @@ class NativeAdapter(Exchange, PlatformAdapter):
         return found
 
     async def logs(self, handle: DaemonHandle, lines: int) -> list[str]:
-        """The last *lines* lines of output."""
+        """The last *lines* lines of output, with all that was written before the call."""
         path = handle.data.get("log")
-        return tail(path, lines) if path else []
+        if not path:
+            return []
+        if self._link is not None and not self._link.closed:
+            try:
+                await self._ask(self._link, "drain", handle.daemon_id, DRAIN_TIMEOUT)
+            except PlatformError:
+                pass  # the disk hangs or the warden has gone: what did reach the log is still worth reading
+        return tail(path, lines)
 
     async def explain(self, handle: DaemonHandle, config: DaemonConfig) -> list[SettingReport]:
         """Read back what the kernel made of each setting; see `PlatformAdapter.explain`.

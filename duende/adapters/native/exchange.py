@@ -139,10 +139,10 @@ class Exchange:
                 record.stop.set_result(message)
             elif record is None and self._link is not None:
                 self._link.send("forget", [message[2]])  # it was started too late for whoever asked
-        elif verb == "signalled":
+        elif verb in ("signalled", "drained"):
             future = self._requests.get(message[1])
             if future is not None and not future.done():
-                future.set_result(message[2])
+                future.set_result(message[2] if verb == "signalled" else None)
         elif verb == "line":
             self._emit(AdapterEvent(daemon_id=message[1], kind=EventKind.LOG_LINE, detail=message[2]))
         elif verb == "lost":

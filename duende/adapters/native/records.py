@@ -16,6 +16,8 @@ SPAWN_EACH = 0.1
 """Seconds more for each further daemon of a batch: five times what a Python daemon costs one core."""
 SIGNAL_TIMEOUT = 5.0
 STOP_MARGIN = 10.0
+DRAIN_TIMEOUT = 1.0
+"""Seconds that reading a log waits for output still on its way into it: a disk may hang."""
 """Seconds beyond the daemon's own deadline for KILL, the kernel and the last log lines."""
 
 

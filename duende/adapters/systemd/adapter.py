@@ -9,8 +9,6 @@ import time
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
-import msgspec
-
 from duende.adapters.contract import (
     AdapterEvent,
     Capabilities,
@@ -40,7 +38,6 @@ from duende.errors import (
     SignalFailedError,
     StatusFailedError,
 )
-from duende.ids import DaemonId
 from duende.signals import Signal
 from duende.states import DaemonStatus, Phase, ProcessExit
 
@@ -75,19 +72,6 @@ class SystemdAdapter(Identity, PlatformAdapter):
     async def probe(self) -> Probe:
         """Say whether this systemd can be used."""
         return await probe_systemd(self.bus)
-
-    async def spawn(self, daemon: Any, config: DaemonConfig) -> DaemonHandle:
-        """Start that *daemon* under *config*; see `PlatformAdapter.spawn`."""
-        path = ""
-        if daemon is not None:
-            from duende.host.target import import_root, target_of
-
-            config = msgspec.structs.replace(config, daemon=target_of(daemon), binary_path=None)
-            path = import_root(daemon)
-        from duende.config import validate
-
-        validate(config)
-        return await self.launch(SpawnRequest(daemon_id=str(DaemonId.new()), config=config, import_path=path))
 
     async def launch(self, request: SpawnRequest) -> DaemonHandle:
         """Start what *request* says; see `PlatformAdapter.launch`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from falsification.kit.figure import Figure
@@ -116,6 +116,7 @@ def test_elements_are_closed(document: str) -> None:
     assert (parser.wrong, parser.open) == ([], [])
 
 
+@example([2.3e-307], ">", 27.0)  # so far apart that their quotient is no float
 @given(
     st.lists(FINITE, min_size=1, max_size=400), st.sampled_from(["<", "<=", ">", ">=", "==", None]), FINITE
 )

@@ -52,7 +52,7 @@ class Helpers:
         """What each daemon's log was opened with, for a keeper started anew."""
         self._held: dict[str, int] = {}
         """Log pipes that the keeper has not opened yet."""
-        self._settling: dict[str, tuple[Any, ...]] = {}
+        self._settling: dict[str, list[tuple[Any, ...]]] = {}
         """Certificates that wait until the daemon's last line is on disk."""
 
     # -- preloaded interpreters ----------------------------------------------------------------------------------------------
@@ -191,11 +191,15 @@ class Helpers:
 
     def settle(self, daemon_id: str, certificate: tuple[Any, ...]) -> None:
         """Give the certificate of a stop to the owner, after the daemon's last words have reached its log."""
+        self.after_output(daemon_id, certificate)
+
+    def after_output(self, daemon_id: str, message: tuple[Any, ...]) -> None:
+        """Tell the owner *message* once all that the daemon has written so far is in its log."""
         if daemon_id in self._logs and self._keeper_fd is not None:
-            self._settling[daemon_id] = certificate
+            self._settling.setdefault(daemon_id, []).append(message)
             self._say(("drain", daemon_id))
         else:
-            self._warden.tell(certificate)
+            self._warden.tell(message)
 
     def _say(self, message: tuple[Any, ...]) -> None:
         try:
@@ -247,9 +251,11 @@ class Helpers:
             if message[0] == "opened":
                 self._let_go(message[1])
             elif message[0] == "drained":
-                certificate = self._settling.pop(message[1], None)
-                if certificate is not None:
-                    self._warden.tell(certificate)
+                waiting = self._settling.get(message[1])  # answered in the order they were asked
+                if waiting:
+                    self._warden.tell(waiting.pop(0))
+                    if not waiting:
+                        del self._settling[message[1]]
             else:
                 self._warden.tell(message)
 
@@ -260,8 +266,9 @@ class Helpers:
         self._warden.unwatch(fd)
         os.close(fd)
         waiting, self._settling = self._settling, {}
-        for certificate in waiting.values():
-            self._warden.tell(certificate)
+        for messages in waiting.values():
+            for message in messages:
+                self._warden.tell(message)
         if self._logs:
             self._start_keeper()
 

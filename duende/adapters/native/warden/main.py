@@ -211,6 +211,9 @@ class Warden:
                 self._forget(daemon_id)
         elif verb == "log":
             self._helpers.log(message[1:])
+        elif verb == "drain":
+            _, request, daemon_id = message
+            self._helpers.after_output(daemon_id, ("drained", request))
         elif verb == "warm":
             self._helpers.warm(*message[1:])
         elif verb == "leave":
