@@ -19,6 +19,8 @@ from duende.supervision import SupervisorEvent
 LARGEST_REQUEST = 1 << 20
 LARGEST_BACKLOG = 4 << 20
 """Bytes a slow reader of events may be behind before it is cut off."""
+TURNS_TO_CLOSE = 8
+"""Turns of the event loop given to closing connections; a client that does not read is not waited for."""
 
 
 class Control:
@@ -30,6 +32,8 @@ class Control:
         self._path = os.path.join(manager.folders.runtime_dir, protocol.SOCKET_NAME)
         self._server: asyncio.AbstractServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[Connection] = set()
+        self._closed = False
         self._decoder = msgspec.json.Decoder(protocol.Request)
 
     async def open(self) -> None:
@@ -64,14 +68,31 @@ class Control:
             raise DaemonIOError.of("listen on", self._path, error, "use a shorter --runtime-dir") from error
 
     async def close(self) -> None:
-        """Stop listening and remove the socket."""
+        """Stop listening, send what was answered, hang up on every client and remove the socket."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
             self._server = None
+        for connection in list(self._connections):
+            connection.close()
+        for _ in range(TURNS_TO_CLOSE):  # a transport closes its socket in a later turn of the loop
+            if not self._connections:
+                break
+            await asyncio.sleep(0)
         try:
             os.unlink(self._path)
         except FileNotFoundError:
             pass  # removed by hand
+
+    def connected(self, connection: Connection) -> None:
+        """A client came; one accepted as listening ended is sent away."""
+        self._connections.add(connection)
+        if self._closed:
+            connection.close()
+
+    def gone(self, connection: Connection) -> None:
+        """A client went."""
+        self._connections.discard(connection)
 
     def handle(self, connection: Connection, line: bytes) -> None:
         """Answer one request; quick ones at once, others when they are done."""
@@ -162,10 +183,12 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self._transport = transport  # type: ignore[assignment]
+        self._control.connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The client went."""
         self._transport = None
+        self._control.gone(self)
         if self._cancel is not None:
             self._cancel()
 
@@ -184,6 +207,11 @@ class Connection(asyncio.Protocol):
         """Send one object."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(msgspec.json.encode(message) + b"\n")
+
+    def close(self) -> None:
+        """Hang up once everything answered has been sent."""
+        if self._transport is not None:
+            self._transport.close()
 
     def follow(self, manager: DaemonManager) -> None:
         """Send every event from now on."""
