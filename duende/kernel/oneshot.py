@@ -28,7 +28,8 @@ async def run_once(argv: tuple[str, ...], timeout: float) -> int:
     loop.add_reader(fd, _finish, ended)
     late = False
     try:
-        await asyncio.wait_for(ended, timeout)
+        async with asyncio.timeout(timeout):
+            await ended
     except TimeoutError:
         late = True
     finally:

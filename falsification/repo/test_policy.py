@@ -147,3 +147,13 @@ def test_no_blocking_call_in_async_code() -> None:
         and "WNOHANG" not in ast.unparse(each)
     ]
     assert not found, "\n".join(found)
+
+
+def test_no_wait_for() -> None:
+    """The library bounds waits with `asyncio.timeout`: before Python 3.12 `wait_for` swallows a cancellation that meets the result."""
+    found = [
+        source.at(node)
+        for source, node in _nodes(ast.Call)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "asyncio.wait_for"
+    ]
+    assert found == []

@@ -319,7 +319,8 @@ class Exchange:
                 self._ended(record, None)
                 return
             try:
-                await asyncio.wait_for(record.nudge.wait(), SETTLE_EVERY)
+                async with asyncio.timeout(SETTLE_EVERY):
+                    await record.nudge.wait()
             except TimeoutError:
                 continue  # the runtime's own report takes a little longer than the kernel's
 

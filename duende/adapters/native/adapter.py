@@ -96,7 +96,8 @@ class NativeAdapter(Exchange, PlatformAdapter):
         link = await self._ready_link()
         batch = self.begin_batch(link, requests)
         try:
-            await asyncio.wait_for(asyncio.shield(batch.done), SPAWN_TIMEOUT + SPAWN_EACH * len(requests))
+            async with asyncio.timeout(SPAWN_TIMEOUT + SPAWN_EACH * len(requests)):
+                await asyncio.shield(batch.done)
         except TimeoutError:
             batch.late = True
             late = PlatformTimeoutError("start a daemon", SPAWN_TIMEOUT)

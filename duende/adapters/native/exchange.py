@@ -68,7 +68,8 @@ class Exchange:
             raise PlatformIOError("the warden has gone")
         if not self._hello.done():
             try:
-                await asyncio.wait_for(asyncio.shield(self._hello), SPAWN_TIMEOUT)
+                async with asyncio.timeout(SPAWN_TIMEOUT):
+                    await asyncio.shield(self._hello)
             except TimeoutError:
                 raise PlatformTimeoutError("reach the warden", SPAWN_TIMEOUT) from None
         return self._link
@@ -120,7 +121,8 @@ class Exchange:
         future = self._requests[number] = asyncio.get_running_loop().create_future()
         link.send(verb, number, body)
         try:
-            return await asyncio.wait_for(future, timeout)
+            async with asyncio.timeout(timeout):
+                return await future
         except TimeoutError:
             raise PlatformTimeoutError(f"{verb} a daemon", timeout) from None
         finally:

@@ -139,7 +139,8 @@ async def stop(handle: DaemonHandle, timeout: float) -> StopCertificate:
         steps.append(StopStep(time.monotonic() - started, f"{signal_name(number)[3:]} to {handle.pid}"))
         escalated = number == signals.SIGKILL
         try:
-            seen = await asyncio.wait_for(wait(handle), patience)
+            async with asyncio.timeout(patience):
+                seen = await wait(handle)
             break
         except TimeoutError:
             continue  # KILL is next

@@ -210,6 +210,7 @@ class ConformanceBase:
             NonconformanceError: it went on.
         """
         try:
-            return await asyncio.wait_for(adapter.wait(handle), self.within)
+            async with asyncio.timeout(self.within):
+                return await adapter.wait(handle)
         except TimeoutError:
             raise NonconformanceError(f"{handle.name!r} has not ended within {self.within:g} s") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 
@@ -118,3 +119,21 @@ def test_small_programs_have_a_deadline() -> None:
         == 124
     )
     assert run(oneshot.run_once(("/no/such/program",), 1.0)) == 127
+
+
+def test_a_cancellation_that_meets_the_end_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is cancelled in the very turn its program ends does not go on as if nothing had been said."""
+
+    async def body() -> None:
+        task = asyncio.get_running_loop().create_task(oneshot.run_once(("true",), 10.0))
+        finish = oneshot._finish
+
+        def both(ended: asyncio.Future[None]) -> None:
+            finish(ended)
+            task.cancel()
+
+        monkeypatch.setattr(oneshot, "_finish", both)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(body())
