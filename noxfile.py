@@ -103,7 +103,10 @@ def tests(session: nox.Session) -> None:
     )
     session.run("coverage", "erase")
     own = [word for word in session.posargs if word not in {"--lab", "--allure"}]
-    env = {"COVERAGE_PROCESS_START": str(HERE / "pyproject.toml")}
+    env = {
+        "COVERAGE_PROCESS_START": str(HERE / "pyproject.toml"),
+        "COVERAGE_FILE": str(HERE / ".coverage"),  # children run in folders of their own
+    }
     session.run("coverage", "run", "-m", "pytest", "-n", "2", *own, env=env)
     session.run("coverage", "combine", "--quiet")
     floor = 0 if own else COVERAGE_FLOOR  # some of the tests cover some of the library
@@ -152,6 +155,8 @@ def runtimes(session: nox.Session) -> None:
         "pyproject.toml",
         "-n",
         "2",
+        "--dist",
+        "loadgroup",
         "--timeout=180",
         "fixtures/tests",
         *own,
