@@ -1,4 +1,4 @@
-"""The falsify run: attempts that may run side by side first, those that measure time alone after them, each
+"""The falsify run: attempts that may run side by side first, those that measure time alone after them, those on a runtime last; each
 entered as it ends.
 """
 
@@ -16,6 +16,7 @@ from falsification.kit.plan import Plan, Planned
 from falsification.kit.progress import Progress
 from falsification.kit.record import Record
 from falsification.kit.runner import run_pytest
+from falsification.kit.runtimes import held, uses_runtime
 from falsification.kit.seeds import derive
 from falsification.kit.suite import Suite
 from falsification.kit.verdict import Verdict
@@ -49,8 +50,12 @@ class FalsifyRun:
         """Attempt *ids*; with *retry*, those that did not survive once more, alone: a pass is then flaky."""
         chosen = [self.plan.attempts[name] for name in ids if name in self.plan.attempts]
         self.total = len(chosen)
-        await self._group([each for each in chosen if not each.alone], "side-by-side", jobs=self.jobs)
-        await self._group([each for each in chosen if each.alone], "alone", jobs=1)
+        own, on_runtime = self._parted(chosen)
+        await self._group([each for each in own if not each.alone], "side-by-side", jobs=self.jobs)
+        await self._group([each for each in own if each.alone], "alone", jobs=1)
+        with held(bool(on_runtime), self.progress.line):
+            await self._group([each for each in on_runtime if not each.alone], "runtimes", jobs=self.jobs)
+            await self._group([each for each in on_runtime if each.alone], "runtimes-alone", jobs=1)
         failed = [
             each for each in chosen if self.ledger.claim(each.claim)["verdict"] in {"falsified", "broken"}
         ]
@@ -59,8 +64,17 @@ class FalsifyRun:
             self._flaky = True
             self.finished.clear()
             self.total = len(failed)
-            await self._group(failed, "retry", jobs=1)
+            with held(bool(self._parted(failed)[1]), self.progress.line):
+                await self._group(failed, "retry", jobs=1)
         self.ledger.save()
+
+    def _parted(self, chosen: Sequence[Planned]) -> tuple[list[Planned], list[Planned]]:
+        """Those without and those with a runtime: no other attempt measures time beside a Docker."""
+        claims = self.suite.claims()
+        parts: tuple[list[Planned], list[Planned]] = ([], [])
+        for each in chosen:
+            parts[uses_runtime(claims[each.claim].needs)].append(each)
+        return parts
 
     async def _group(self, group: Sequence[Planned], name: str, *, jobs: int) -> None:
         if not group:

@@ -188,10 +188,13 @@ def _network(host: Host) -> str:
 
 @need("systemd")
 def _systemd(host: Host) -> str:
+    if host.exists("/run/systemd/system"):
+        return ""
+    lacking = _docker(host)
     return (
-        ""
-        if host.exists("/run/systemd/system")
-        else "systemd: it is not PID 1 here (/run/systemd/system is absent)"
+        f"systemd: it is not PID 1 here (/run/systemd/system is absent), nor can a container have it: {lacking}"
+        if lacking
+        else ""
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from falsification.kit.suite import KIT_ROOT, Suite
+from fixtures.images import store
 
 CONFIG = KIT_ROOT / "falsification" / "kit" / "attempts.ini"
 TERM_GRACE_S = 10.0
@@ -108,6 +109,9 @@ def environment(suite: Suite, extra: dict[str, str] | None = None) -> dict[str, 
     }
     # Only the plugins named on the command line: quicker to start, and the same whatever else is installed.
     fixed = {"PYTHONPATH": os.pathsep.join(paths), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    fixed[store.CACHE] = str(
+        store.folder()
+    )  # attempts have an XDG_CACHE_HOME of their own, and images take minutes
     return {**inherited, **fixed, **(extra or {})}
 
 

@@ -19,6 +19,7 @@ from falsification.kit.ledger import Ledger
 from falsification.kit.plan import Defect, Plan, Planned
 from falsification.kit.progress import Progress
 from falsification.kit.runner import run_pytest
+from falsification.kit.runtimes import held, uses_runtime
 from falsification.kit.suite import Suite
 
 SLACK_S = 45.0
@@ -75,6 +76,14 @@ class SaboteurRun:
             for name in attempt.saboteurs
         ]
         self._total = len(pairs)
+        claims = self.suite.claims()
+        on_runtime = [pair for pair in pairs if uses_runtime(claims[pair[0].claim].needs)]
+        await self._all([pair for pair in pairs if pair not in on_runtime])
+        with held(bool(on_runtime), self.progress.line):
+            await self._all(on_runtime)
+        self.ledger.save()
+
+    async def _all(self, pairs: Sequence[tuple[Planned, str]]) -> None:
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def guarded(attempt: Planned, name: str) -> None:
@@ -88,7 +97,6 @@ class SaboteurRun:
         for attempt, name in pairs:
             if attempt.alone:
                 await self._one(attempt, name)
-        self.ledger.save()
 
     async def _one(self, attempt: Planned, name: str) -> None:
         label = f"{attempt.claim}/{name}"
