@@ -80,6 +80,9 @@ def _child(item: Any, env: dict[str, str], output: tuple[int, int] | None) -> No
         for number in RESET_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        # As in any interpreter that starts (signal, module documentation): a client that hangs up is an exception, not the end.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_IGN)
         os.setsid()
         null = os.open("/dev/null", os.O_RDWR)
         out, err = output if output is not None else (null, null)

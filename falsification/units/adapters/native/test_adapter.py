@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from duende.config.model import (
 )
 from duende.errors import ConfigError, InstanceNotFoundError, PlatformIOError, SpawnError
 from duende.ids import DaemonId
-from duende.kernel.process import children_of, read_stat, send_signal
+from duende.kernel.process import children_of, read_stat, send_signal, status_fields
 from duende.signals import Signal
 from duende.states import Phase
 from falsification.units.adapters.native.conftest import MakeAdapter
@@ -216,7 +217,7 @@ def _read(handle: DaemonHandle) -> list[str]:
 def test_python_daemons_report_ready(
     make_adapter: MakeAdapter, preload: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Daemon class starts preloaded and by exec, reports READY, and ends gracefully."""
+    """A Daemon class starts preloaded and by exec, reports READY, survives who hangs up on it, and ends gracefully."""
     monkeypatch.setattr(
         "duende.adapters.native.render.PYTHON_INHERITED",
         ("VIRTUAL_ENV", "PYTHONPATH", "COVERAGE_PROCESS_START"),
@@ -237,6 +238,9 @@ def test_python_daemons_report_ready(
             )
             handle = await adapter.launch(ask(config))
             assert (await ready).daemon_id == handle.daemon_id
+            ignored = int(status_fields(handle.pid)["SigIgn"], 16)
+            for number in (signal.SIGPIPE, signal.SIGXFSZ):  # an interpreter ignores both
+                assert ignored & 1 << number - 1
             proof = await adapter.stop(handle, 10.0)
             assert proof.exit is not None
             assert proof.exit.code == 0
