@@ -134,11 +134,11 @@ class Supervisor:
             self._waiting.append(future)
         return future
 
-    async def stop(self) -> StopCertificate:
-        """Stop, and keep it stopped; stopping what is stopped is harmless. Interrupts a start that is under way."""
-        self.wish = Wish.DOWN
+    async def stop(self, wish: Wish = Wish.DOWN) -> StopCertificate:
+        """Stop, and keep it stopped; harmless when it is stopped. Interrupts a start under way. *wish* is what stays wanted of its name."""
+        self.wish = wish
         self._cancel_timer()
-        return await self._end("stopped by the operator")
+        return await self._end("stopped by the operator" if wish is Wish.DOWN else "to be replaced")
 
     async def restart(self) -> None:
         """Stop if needed, then start and wait until it is ready; raises as `start` does."""
@@ -318,6 +318,7 @@ class Supervisor:
             if self._launched is None or self._launched.done():
                 self._launched = asyncio.get_running_loop().create_future()
             await self._launched
+        self._cancel_timer()  # a start that failed may have planned the next one
         if self._stopping is None:
             if self.handle is None or self.status.phase in (Phase.CREATED, Phase.STOPPED):
                 return self._nothing_to_stop()
@@ -347,7 +348,6 @@ class Supervisor:
         return self.last_stop
 
     def _nothing_to_stop(self) -> StopCertificate:
-        self.wish = Wish.DOWN
         if self.status.phase in (Phase.CREATED, Phase.FAILED):
             self._to(Phase.STOPPED, "stopped", "nothing was running")
         return self.last_stop or StopCertificate(name=self.name, proven=True, proof="nothing was running")

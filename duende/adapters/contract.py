@@ -333,6 +333,15 @@ class SupportsBatch(Protocol):
 
 
 @runtime_checkable
+class SupportsFind(Protocol):
+    """Finds a daemon whose handle was lost with the manager that started it."""
+
+    async def find(self, request: SpawnRequest) -> DaemonHandle | None:
+        """A handle of what runs as the answer to *request*, started by an earlier process; None when nothing does."""
+        ...
+
+
+@runtime_checkable
 class SupportsPause(Protocol):
     """Pauses and resumes."""
 

@@ -61,12 +61,12 @@ def do_start(options: argparse.Namespace) -> int:
         )
         raise ConfigError(f"cannot use {path}", problems=problems, source=path)
     try:
-        client = _client(options)
+        client = _client(options, STOP_PATIENCE)  # what changed is stopped first
     except NotFoundError:
         from duende.cli.background import start_manager
 
         start_manager(options.runtime_dir, options.state_dir)
-        client = _client(options)
+        client = _client(options, STOP_PATIENCE)
     with client:
         result = client.ask("load", path=os.path.abspath(path))
         views = {view["name"]: view for view in client.ask("list")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from duende.adapters.contract import EventSink, PlatformAdapter
+from duende.adapters.contract import EventSink, Platform, PlatformAdapter
 from duende.config.model import DaemonConfig
 from duende.errors import StateError
 from duende.manager.folders import Folders
@@ -66,6 +66,11 @@ class Adapters:
                 made.subscribe(self._sink)
             self._named[name] = made
         return made
+
+    def on(self, platform: Platform) -> PlatformAdapter | None:
+        """One of those made so far that runs daemons on *platform*."""
+        made = (*self._named.values(), self._default)
+        return next((each for each in made if each is not None and each.platform is platform), None)
 
     async def close(self) -> None:
         """Close all of them; one that fails does not keep the others open."""

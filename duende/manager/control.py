@@ -12,6 +12,7 @@ import msgspec
 
 from duende.errors import AlreadyRunningError, DaemonIOError, DuendeError
 from duende.manager import protocol
+from duende.manager.applying import Applied
 from duende.manager.manager import DaemonManager
 from duende.signals import Signal
 from duende.supervision import SupervisorEvent
@@ -26,8 +27,11 @@ TURNS_TO_CLOSE = 8
 class Control:
     """Serves requests for one manager."""
 
-    def __init__(self, manager: DaemonManager, shutdown: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, manager: DaemonManager, shutdown: Callable[[], Awaitable[None]], applied: Applied | None = None
+    ) -> None:
         self._manager = manager
+        self._applied = applied or Applied(manager)
         self._shutdown = shutdown
         self._path = os.path.join(manager.folders.runtime_dir, protocol.SOCKET_NAME)
         self._server: asyncio.AbstractServer | None = None
@@ -159,9 +163,9 @@ class Control:
         if request.op == "log_path":
             return manager.log_path(name)
         if request.op == "load":
-            return await protocol.load_into(manager, request.path)
+            return await self._applied.apply(request.path)
         if request.op == "unregister":
-            await manager.unregister(name)
+            await self._applied.forget(name)
             return None
         if request.op == "events":
             connection.follow(manager)

@@ -20,6 +20,8 @@ class Folders:
             self._temporary = tempfile.mkdtemp(prefix="duende-")
         self.state_dir = state_dir or str(self._temporary)
         self.runtime_dir = runtime_dir or str(self._temporary)
+        self.temporary = self._temporary is not None
+        """Whether a folder goes with this manager: nobody will read what is kept there."""
         self._lock: int | None = None
         self._pid_files: dict[str, int] = {}
 

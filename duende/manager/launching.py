@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 from duende.adapters.contract import DaemonHandle, SupportsBatch
 from duende.errors import DuendeError, StateError
@@ -13,8 +13,13 @@ from duende.supervisor import Supervisor
 class BatchLauncher:
     """Gathers, launches, and answers each supervisor."""
 
-    def __init__(self, spawn_task: Callable[[Coroutine[object, object, None]], None]) -> None:
+    def __init__(
+        self,
+        spawn_task: Callable[[Coroutine[object, object, None]], None],
+        record: Callable[[Iterable[str]], Awaitable[None]],
+    ) -> None:
         self._spawn_task = spawn_task
+        self._record = record
         self._queue: list[Supervisor] = []
         self._flushing = False
 
@@ -36,6 +41,7 @@ class BatchLauncher:
 
     async def _launch(self, batch: list[Supervisor]) -> None:
         adapter = batch[0].adapter
+        await self._record(supervisor.daemon_id for supervisor in batch)
         requests = [supervisor.request() for supervisor in batch]
         results: list[DaemonHandle | Exception] = []
         try:

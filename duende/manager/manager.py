@@ -8,9 +8,11 @@ from typing import Self
 
 from duende.adapters.contract import (
     AdapterEvent,
+    DaemonHandle,
     Ownership,
     PlatformAdapter,
     StopCertificate,
+    SupportsFind,
 )
 from duende.clock import SYSTEM_CLOCK, Clock
 from duende.config.model import RestartPolicy
@@ -20,6 +22,7 @@ from duende.errors import (
 from duende.manager.health import HealthWatch
 from duende.manager.registry import Registry
 from duende.manager.view import DaemonView
+from duende.restart import RestartState
 from duende.signals import Signal
 from duende.supervision import SupervisorEvent, Wish
 from duende.supervisor import Supervisor
@@ -84,26 +87,63 @@ class DaemonManager(Registry):
         self.folders.give_back()
 
     async def resume(self) -> Names:
-        """After registering: adopt what an earlier manager left running; the names of those adopted."""
-        adopted = []
-        for name, entry in self._journal.entries.items():
-            supervisor = self._daemons.get(name)
-            if supervisor is None or entry.handle is None or supervisor.status.can_signal:
+        """After registering: adopt what an earlier manager left running; the names of those adopted.
+
+        What runs under an earlier definition of a name is ended, so that the present one can start.
+        """
+        adopted: Names = []
+        superseded = []
+        if not self._journal.entries:
+            return adopted
+        for name, supervisor in list(self._daemons.items()):
+            entry = self._journal.entries.get(name)
+            if supervisor.status.can_signal:
                 continue
-            if await supervisor.adapter.adopt(entry.handle) is Ownership.OURS:
-                supervisor.config_hash = entry.handle.config_hash
-                supervisor.adopted(entry.handle, entry.restart_state)
+            state = entry.restart_state if entry is not None else RestartState()
+            handle = entry.handle if entry is not None else None
+            if handle is not None and handle.daemon_id != supervisor.daemon_id:
+                superseded.append((supervisor, handle))
+                handle = None
+            if handle is not None and await supervisor.adapter.adopt(handle) is Ownership.OURS:
+                supervisor.config_hash = handle.config_hash
+                supervisor.adopted(handle, state)
                 adopted.append(name)
+            elif await self._find(supervisor, state):
+                adopted.append(name)
+        await asyncio.gather(*(self._end_superseded(*pair) for pair in superseded))
         return adopted
 
+    @staticmethod
+    async def _find(supervisor: Supervisor, state: RestartState) -> bool:
+        """Adopt what was started under its id by a manager that had no time to write down where it is; whether there was anything."""
+        adapter = supervisor.adapter
+        if not isinstance(adapter, SupportsFind):
+            return False
+        handle = await adapter.find(supervisor.request())
+        if handle is None or await adapter.adopt(handle) is not Ownership.OURS:
+            return False
+        supervisor.adopted(handle, state)
+        return True
+
+    async def _end_superseded(self, supervisor: Supervisor, handle: DaemonHandle) -> None:
+        adapter = supervisor.adapter
+        if handle.platform is not adapter.platform:
+            adapter = self._adapters.on(handle.platform) or adapter
+        if await adapter.adopt(handle) is Ownership.OURS:
+            await adapter.stop(handle, supervisor.config.shutdown_timeout)
+
     def wanted_at_boot(self, name: str) -> bool:
-        """Whether a manager that comes up starts this daemon: autostart, unless an operator's stop is on record and the policy respects it."""
+        """Whether a manager that comes up starts this daemon: autostart, unless an operator's stop is on record and the policy respects it,
+        or it had ended for good when an earlier manager was killed in this boot.
+        """
         supervisor = self._get(name)
         entry = self._journal.entries.get(name)
-        if (
-            entry is not None
-            and entry.wish == Wish.DOWN.value
-            and supervisor.config.restart.policy is RestartPolicy.UNLESS_STOPPED
+        if entry is not None and (
+            (entry.ended and entry.daemon_id == supervisor.daemon_id)
+            or (
+                entry.wish == Wish.DOWN.value
+                and supervisor.config.restart.policy is RestartPolicy.UNLESS_STOPPED
+            )
         ):
             return False
         return supervisor.config.autostart
@@ -122,18 +162,30 @@ class DaemonManager(Registry):
 
     async def start_many(self, names: Iterable[str]) -> dict[str, Exception | None]:
         """Start all *names* side by side and wait; the error of each, or None."""
-        results: dict[str, Exception | None] = {}
-        begun = []
+        return await self.begun(self.begin_each(names))
+
+    def begin_each(self, names: Iterable[str]) -> dict[str, asyncio.Future[None] | DuendeError]:
+        """Start all *names* side by side without waiting: what becomes ready, or the error, of each; `begun` waits."""
+        begun: dict[str, asyncio.Future[None] | DuendeError] = {}
         for name in names:
             try:
                 supervisor = self._get(name)
                 supervisor.begin()
-                begun.append((name, supervisor.expect()))
+                begun[name] = supervisor.expect()
             except DuendeError as error:
-                results[name] = error
-        for name, ready in begun:
+                begun[name] = error
+        return begun
+
+    @staticmethod
+    async def begun(starts: dict[str, asyncio.Future[None] | DuendeError]) -> dict[str, Exception | None]:
+        """Wait for what `begin_each` began; the error of each, or None."""
+        results: dict[str, Exception | None] = {}
+        for name, start in starts.items():
+            if isinstance(start, DuendeError):
+                results[name] = start
+                continue
             try:
-                await ready
+                await start
                 results[name] = None
             except DuendeError as error:
                 results[name] = error

@@ -7,17 +7,13 @@ connection also carries `{"event": ...}` lines.
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from duende.adapters.contract import StopCertificate
-from duende.errors import ConfigError, DuendeError, NotSupportedError
-from duende.supervision import SupervisorEvent, Wish
-
-if TYPE_CHECKING:
-    from duende.manager.manager import DaemonManager
+from duende.errors import DuendeError, NotSupportedError
+from duende.supervision import SupervisorEvent
 
 SOCKET_NAME = "control.sock"
 
@@ -63,47 +59,4 @@ def event(happened: SupervisorEvent) -> dict[str, Any]:
         "status": happened.status.phase.value,
         "pid": happened.pid,
         "at": happened.at,
-    }
-
-
-async def load_into(manager: DaemonManager, path: str) -> dict[str, Any]:
-    """Make the daemons of a file or folder known and start those that are to be started; a broken one isolates itself.
-
-    What runs already and has not changed is left alone; what changed is stopped, replaced and started, once.
-
-    Raises:
-        ConfigError: nothing in it can be used.
-    """
-    from duende.config import config_hash, load_fleet
-
-    registered, changed, errors = [], [], {}
-    fleet = load_fleet(os.path.abspath(path))
-    for name, found in fleet:
-        if isinstance(found, ConfigError):
-            errors[name] = str(found)
-            continue
-        known = manager.find(found.name)
-        if known is not None:
-            if config_hash(known.config) == config_hash(found):
-                continue
-            was_up = known.wish is Wish.UP
-            await manager.stop(found.name)
-            await manager.unregister(found.name)
-            manager.register(found, checked=True)
-            if was_up:
-                changed.append(found.name)
-            continue
-        manager.register(found, checked=True)
-        registered.append(found.name)
-    if errors and not registered and not changed and len(errors) == len(fleet):
-        raise ConfigError(
-            f"cannot use {path}: " + "; ".join(errors.values()), problems=tuple(errors.values()), source=path
-        )
-    wanted = [name for name in registered if manager.wanted_at_boot(name)] + changed
-    results = await manager.start_many(wanted)
-    return {
-        "registered": registered,
-        "changed": changed,
-        "errors": errors,
-        "failed": {name: str(error) for name, error in results.items() if error is not None},
     }

@@ -16,7 +16,8 @@ from duende.manager.folders import Folders
 from duende.manager.journal import Entry, Journal
 from duende.manager.launching import BatchLauncher
 from duende.manager.view import DaemonView, view_of
-from duende.supervision import SupervisorEvent
+from duende.states import Phase
+from duende.supervision import SupervisorEvent, Wish
 from duende.supervisor import Supervisor
 
 HISTORY = 10_000
@@ -46,9 +47,11 @@ class Registry:
         self._daemons: dict[str, Supervisor] = {}
         self._by_id: dict[str, Supervisor] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._launcher = BatchLauncher(self._spawn_task)
         self._listeners: list[Callable[[SupervisorEvent], None]] = []
-        self._journal = Journal(self.folders.state_dir, self._entries)
+        self._journal = Journal(
+            self.folders.state_dir, self._entries, ahead=keep and not self.folders.temporary
+        )
+        self._launcher = BatchLauncher(self._spawn_task, self._journal.record)
 
     @property
     def adapter(self) -> PlatformAdapter:
@@ -59,8 +62,19 @@ class Registry:
         """
         return self._adapters.default
 
-    def register(self, config: DaemonConfig, *, import_path: str = "", checked: bool = False) -> DaemonView:
-        """Make a daemon known; it is not started. *checked* says that the configuration was validated already.
+    def adapter_of(self, config: DaemonConfig) -> PlatformAdapter:
+        """The adapter that runs a daemon with this configuration.
+
+        Raises:
+            NotSupportedError: it is not available here.
+        """
+        return self._adapters.of(config)
+
+    def register(
+        self, config: DaemonConfig, *, import_path: str = "", checked: bool = False, daemon_id: str = ""
+    ) -> DaemonView:
+        """Make a daemon known; it is not started. *checked* says that the configuration was validated already, *daemon_id* which id it
+        has; the default is the one an earlier manager gave to the name, or a new one.
 
         Raises:
             ConfigError: the configuration is wrong, or the name is taken.
@@ -75,18 +89,45 @@ class Registry:
                 key="name",
             )
         earlier = self._journal.entries.get(config.name)
+        supervisor = self._supervise(config, daemon_id or (earlier.daemon_id if earlier else ""), import_path)
+        return view_of(supervisor, self._clock.monotonic())
+
+    def replace(self, config: DaemonConfig, *, daemon_id: str, wish: Wish) -> Supervisor:
+        """Put a new definition, with an id of its own, in the place of the daemon of that name; *wish* is what was wanted of the old one.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            StateError: it is active.
+            NotSupportedError: the new one's adapter is not available here.
+        """
+        old = self._get(config.name)
+        if not old.status.is_terminal and old.status.phase is not Phase.CREATED:
+            raise StateError(f"cannot replace {config.name!r}: it is {old.status}", remedy="stop it first")
+        supervisor = self._supervise(config, daemon_id, "")
+        supervisor.wish = wish
+        self._drop(old)
+        return supervisor
+
+    def _supervise(self, config: DaemonConfig, daemon_id: str, import_path: str) -> Supervisor:
         supervisor = Supervisor(
             config,
             self._adapters.of(config),
             self._launcher,
             self._on_supervisor_event,
             clock=self._clock,
-            daemon_id=earlier.daemon_id if earlier else None,
+            daemon_id=daemon_id or None,
             import_path=import_path,
         )
         self._daemons[config.name] = supervisor
         self._by_id[supervisor.daemon_id] = supervisor
-        return view_of(supervisor, self._clock.monotonic())
+        return supervisor
+
+    def _drop(self, supervisor: Supervisor) -> None:
+        self._by_id.pop(supervisor.daemon_id, None)
+        forget = getattr(supervisor.adapter, "forget", None)
+        if forget is not None:
+            forget([supervisor.daemon_id])
+        self._journal.touch()
 
     def find(self, name: str) -> Supervisor | None:
         """The supervisor of *name*, or None."""
@@ -104,11 +145,8 @@ class Registry:
             raise StateError(f"cannot unregister {name!r}: it is {supervisor.status}", remedy="stop it first")
         await supervisor.stop()
         del self._daemons[name]
-        self._by_id.pop(supervisor.daemon_id, None)
-        forget = getattr(supervisor.adapter, "forget", None)
-        if forget is not None:
-            forget([supervisor.daemon_id])
-        self._journal.touch()
+        self._journal.forget(name)
+        self._drop(supervisor)
 
     def status(self, name: str) -> DaemonView:
         """How one daemon is.
@@ -176,9 +214,9 @@ class Registry:
             cancel()
 
     @property
-    def journal_set_aside(self) -> str | None:
-        """Where an unreadable journal was moved to, None when there was none."""
-        return self._journal.set_aside
+    def journal(self) -> Journal:
+        """What is kept of the daemons from one manager to the next."""
+        return self._journal
 
     def _on_supervisor_event(self, event: SupervisorEvent) -> None:
         self.events.append(event)
@@ -207,6 +245,7 @@ class Registry:
                 wish=supervisor.wish.value,
                 handle=supervisor.handle if not supervisor.status.is_terminal else None,
                 restart_state=supervisor.restart_state,
+                ended=supervisor.status.is_terminal and supervisor.next_restart_at is None,
             )
             for name, supervisor in self._daemons.items()
         }

@@ -9,10 +9,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from duende.errors import ConfigError, DuendeError
+from duende.errors import DuendeError
 
 if TYPE_CHECKING:
     import socket
+
+    from duende.manager.applying import Applied
+    from duende.manager.manager import DaemonManager
 
 
 class Options:
@@ -57,6 +60,7 @@ async def _main(options: Options, early: tuple[socket.socket, int] | None) -> in
     import signal
 
     from duende.adapters.choose import adapter_named, default_adapter
+    from duende.manager.applying import Applied
     from duende.manager.control import Control
     from duende.manager.manager import DaemonManager
 
@@ -101,19 +105,15 @@ async def _main(options: Options, early: tuple[socket.socket, int] | None) -> in
         return 75  # EX_TEMPFAIL: somebody else has the folders, or they cannot be used
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, on_signal)
-    control = Control(manager, finish)
+    applied = Applied(manager)
+    control = Control(manager, finish, applied)
     code = 0
     try:
         await control.open()
-        if manager.journal_set_aside is not None:
-            sys.stderr.write(
-                f"duende manager: an unreadable journal was set aside as {manager.journal_set_aside}\n"
-            )
-        if options.fleet is not None:
-            code = await _load(manager, options.fleet)
+        await applied.boot(options.fleet)
+        _complain(manager, applied)
         _announce(options, "ready")
-        if code == 0:
-            await finished.wait()
+        await finished.wait()
     except DuendeError as error:
         _announce(options, f"error: {error}")
         sys.stderr.write(f"duende manager: {error}\n")
@@ -128,23 +128,15 @@ async def _main(options: Options, early: tuple[socket.socket, int] | None) -> in
     return code
 
 
-async def _load(manager: Any, fleet: str) -> int:
-    from duende.config import load_fleet
-
-    found = load_fleet(os.path.abspath(fleet))
-    good = 0
-    for name, config in found:
-        if isinstance(config, ConfigError):
-            sys.stderr.write(f"duende manager: {name}: {config}\n")
-            continue
-        good += 1
-        manager.register(config, checked=True)
-    if found and not good:
-        return 78
-    adopted = set(await manager.resume())
-    wanted = [config.name for _, config in found if not isinstance(config, ConfigError)]
-    manager.begin_many([name for name in wanted if name not in adopted and manager.wanted_at_boot(name)])
-    return 0
+def _complain(manager: DaemonManager, applied: Applied) -> None:
+    for what, aside in (
+        ("journal", manager.journal.set_aside),
+        ("definitions", applied.definitions.set_aside),
+    ):
+        if aside is not None:
+            sys.stderr.write(f"duende manager: unreadable {what} set aside as {aside}\n")
+    for remark in applied.remarks:
+        sys.stderr.write(f"duende manager: {remark}\n")
 
 
 def _announce(options: Options, line: str) -> None:

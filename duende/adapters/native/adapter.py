@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from duende.adapters.contract import (
@@ -197,9 +198,16 @@ class NativeAdapter(Exchange, PlatformAdapter):
         return foreign.verify(handle, self._boot)
 
     async def adopt(self, handle: DaemonHandle) -> Ownership:
-        """Take over a daemon that an earlier process started."""
+        """Take over a daemon that an earlier process started; the end of one that ended meanwhile is reported at once."""
         await self._ready_link()
         if handle.daemon_id in self._records:
+            return Ownership.OURS
+        pid, seen, leftovers = self._unclaimed.pop(handle.daemon_id, (0, None, False))
+        if seen is not None and pid == handle.pid:
+            self._records[handle.daemon_id] = Record(handle, handle.data.get("log"))
+            asyncio.get_running_loop().call_soon(
+                partial(self._on_exit, handle.daemon_id, seen, leftovers=leftovers, pid=pid)
+            )
             return Ownership.OURS
         found = foreign.verify(handle, self._boot)
         if found is Ownership.OURS:
@@ -208,6 +216,15 @@ class NativeAdapter(Exchange, PlatformAdapter):
             if self._known.get(handle.pid) != handle.daemon_id:
                 record.watch = foreign.Watch(handle, self._ender_of(handle.daemon_id))
         return found
+
+    async def find(self, request: SpawnRequest) -> DaemonHandle | None:
+        """A handle of the warden's child that answers *request*, of which an earlier manager could not write one down any more."""
+        await self._ready_link()
+        pid = next((pid for pid, owner in self._known.items() if owner == request.daemon_id), 0)
+        if not pid or request.daemon_id in self._records:
+            return None
+        launch = self.renderer.render(request)
+        return self._handle(request, pid, launch.log[3] if launch.log else None)
 
     async def logs(self, handle: DaemonHandle, lines: int) -> list[str]:
         """The last *lines* lines of output, with all that was written before the call."""

@@ -13,6 +13,7 @@ from duende.adapters.contract import (
     EventKind,
     EventSink,
     Platform,
+    SpawnRequest,
     StopCertificate,
 )
 from duende.adapters.native import foreign, parse
@@ -53,6 +54,8 @@ class Exchange:
         self._warden_pid = 0
         self._records: dict[str, Record] = {}
         self._by_pid: dict[int, str] = {}
+        self._unclaimed: dict[str, tuple[int, ProcessExit, bool]] = {}
+        """Ends of daemons that an earlier manager started, until they are adopted: main process, how it ended, whether something is left."""
         self._sinks: list[EventSink] = []
         self._batches: dict[int, Batch] = {}
         self._requests: dict[int, asyncio.Future[Any]] = {}
@@ -173,17 +176,7 @@ class Exchange:
                 batch.results[daemon_id] = PlatformTimeoutError("start a daemon", SPAWN_TIMEOUT)
                 continue
             log = batch.logs.get(daemon_id)
-            handle = DaemonHandle(
-                daemon_id=daemon_id,
-                name=request.config.name,
-                platform=self.platform,
-                instance=f"pid{pid}",
-                pid=pid,
-                start_time=start_time(pid),
-                boot_id=self._boot,
-                config_hash=request.config_hash,
-                data={"log": log, "runtime": self.runtime_dir} if log else {"runtime": self.runtime_dir},
-            )
+            handle = self._handle(request, pid, log)
             self._records[daemon_id] = Record(handle, log)
             self._by_pid[pid] = daemon_id
             batch.results[daemon_id] = handle
@@ -193,14 +186,31 @@ class Exchange:
                 last=not self._batches
             )  # a preloaded daemon can be ready before its start is reported
 
+    def _handle(self, request: SpawnRequest, pid: int, log: str | None) -> DaemonHandle:
+        return DaemonHandle(
+            daemon_id=request.daemon_id,
+            name=request.config.name,
+            platform=self.platform,
+            instance=f"pid{pid}",
+            pid=pid,
+            start_time=start_time(pid),
+            boot_id=self._boot,
+            config_hash=request.config_hash,
+            data={"log": log, "runtime": self.runtime_dir} if log else {"runtime": self.runtime_dir},
+        )
+
     def _finish_if_complete(self, batch: Batch) -> None:
         if len(batch.results) == len(batch.by_id) and not batch.done.done():
             self._batches.pop(batch.number, None)
             batch.done.set_result(None)
 
     def _on_exit(self, daemon_id: str, seen: ProcessExit, *, leftovers: bool, pid: int = 0) -> None:
+        self._known.pop(pid, None)  # the number may be a stranger's from now on
         record = self._records.get(daemon_id)
-        if record is None or record.exit is not None or (pid and record.handle.pid != pid):
+        if record is None:
+            self._unclaimed[daemon_id] = (pid, seen, leftovers)
+            return
+        if record.exit is not None or (pid and record.handle.pid != pid):
             return
         record.exit, record.leftovers = seen, leftovers
         self._by_pid.pop(record.handle.pid, None)

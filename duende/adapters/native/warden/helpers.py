@@ -89,6 +89,15 @@ class Helpers:
             helper.busy = True
             os.write(helper.fd, wire.pack(("fork", *helper.queue.pop(0))))
 
+    def drop_queues(self) -> None:
+        """Forget the parts that were not sent yet; the one that is being forked is answered."""
+        for helper in self._interpreters.values():
+            for batch, _, part in helper.queue:
+                unsent = {item[0] for item in part}
+                helper.waiting[batch] = [each for each in helper.waiting.get(batch, []) if each not in unsent]
+            helper.queue.clear()
+            helper.waiting = {batch: left for batch, left in helper.waiting.items() if left}
+
     def _start(self, python: str, root: str, env: dict[str, str]) -> Preloaded:
         import socket
 

@@ -61,6 +61,8 @@ class Warden:
         self._look_at: float | None = None
         """When to look again at what is left of daemons, after the kernel had no descriptor for it."""
         self._leaving = False
+        self._greet = False
+        """Whether the owner waits for `hello`: it is told what runs when no start of an earlier owner is under way any more."""
         self._child_pending = True
         self._strays = Strays()
         self._helpers = Helpers(self)
@@ -93,6 +95,7 @@ class Warden:
                 self._child_pending = False
                 self._reap()
             self._look_after_stops()
+            self._welcome()
             self._flush()
             self._midwives.rest()
         self._helpers.close()
@@ -139,8 +142,14 @@ class Warden:
         self._owner = fd
         self._inbox = wire.Inbox()
         self.watch(fd, self._on_owner)
-        missed, self._missed = self._missed, []
-        self.tell(("hello", os.getpid(), dict(self._pids), dict(self._running), missed))
+        self._greet = True
+        self._welcome()
+
+    def _welcome(self) -> None:
+        if self._greet and self._owner is not None and not (self._midwives.busy or self._helpers.busy):
+            self._greet = False
+            missed, self._missed = self._missed, []
+            self.tell(("hello", os.getpid(), dict(self._pids), dict(self._running), missed))
 
     def _accept(self) -> None:
         import socket  # only when a manager comes back, so that the first start does not wait for it
@@ -182,8 +191,10 @@ class Warden:
         os.close(self._owner)
         self._owner = None
         self._outbox.clear()
+        # What is not begun yet nobody waits for any more: whoever comes next starts what it wants itself.
+        self._midwives.queue.clear()
+        self._helpers.drop_queues()
         if not self._keep or self._leaving:
-            self._midwives.queue.clear()
             now = time.monotonic()
             for daemon_id in list(self._pids):
                 if daemon_id not in self._stops:
@@ -223,7 +234,7 @@ class Warden:
 
     def _flush(self) -> None:
         if self._exits and self._look_at is None:
-            if self._owner is None:
+            if self._owner is None or self._greet:
                 self._missed.extend(self._exits)
             else:
                 self.tell(("exits", self._exits))
