@@ -22,6 +22,7 @@ from duende.adapters.native.logs import prepare
 from duende.adapters.native.notify import NotifySocket
 from duende.adapters.native.records import SPAWN_TIMEOUT, STOP_MARGIN, Batch, Record
 from duende.adapters.native.render import Launch, Renderer
+from duende.adapters.native.warden import word
 from duende.errors import PlatformIOError, PlatformTimeoutError, SpawnError
 from duende.kernel.process import boot_id, read_stat, start_time
 from duende.states import ProcessExit
@@ -65,6 +66,12 @@ class Exchange:
         self.renderer = Renderer(self.runtime_dir, self.state_dir, dict(os.environ))
 
     async def _ready_link(self) -> Link:
+        try:
+            return await self._greeted_link()
+        except PlatformIOError:  # a warden that was just leaving when we came: the next one is ours
+            return await self._greeted_link()
+
+    async def _greeted_link(self) -> Link:
         if self._link is None or self._link.closed or self._hello is None:
             self._connect(asyncio.get_running_loop())
         if self._link is None or self._hello is None:
@@ -156,7 +163,8 @@ class Exchange:
         elif verb == "hello":
             self._warden_pid = message[1]
             self._known = message[3]
-            for entry in message[4]:
+            earlier = word.take(self.runtime_dir) if self._keep else []
+            for entry in (*earlier, *message[4]):
                 self._on_exit(entry[0], parse.process_exit(entry), leftovers=bool(entry[6]), pid=entry[1])
             if self._hello is not None and not self._hello.done():
                 self._hello.set_result(None)

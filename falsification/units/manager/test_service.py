@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -154,3 +156,108 @@ def test_the_next_manager_adopts(place: Place, tmp_path: Path) -> None:
     second.send_signal(signal.SIGINT)
     second.communicate(timeout=PATIENCE)
     assert second.returncode == 0
+
+
+def killed(place: Place) -> None:
+    """SIGKILL the manager that was started in the background, and wait until it is gone."""
+    with ManagerClient(str(place.folder / "r")) as client:
+        pid = client.ask("ping")["pid"]
+        held = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(held, signal.SIGKILL)
+        poller = select.poll()
+        poller.register(held, select.POLLIN)
+        assert poller.poll(PATIENCE * 1000)
+    finally:
+        os.close(held)
+
+
+def test_what_was_started_by_file_survives_its_manager(place: Place, tmp_path: Path) -> None:
+    """After a SIGKILL the next manager has the same process, and the same command starts no second one."""
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_text(FLEET)
+    assert place.run("start", str(fleet))[0] == 0
+    before = place.view("one")
+    killed(place)
+    code, output = place.run("start", str(fleet))
+    assert (code, place.view("one")["pid"], place.view("one")["id"]) == (0, before["pid"], before["id"]), (
+        output
+    )
+    assert place.view("two")["status"] == "Created"
+    assert place.run("stop", "one")[0] == 0
+    assert read_stat(before["pid"]) is None
+    assert place.run("forget", "one")[0] == 0
+    assert place.run("status", "one")[0] == 4
+
+
+def test_a_manager_killed_while_it_starts_a_daemon_loses_none(place: Place, tmp_path: Path) -> None:
+    """Whenever it dies, of each daemon there is one process afterwards, and the next manager has it."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_text(FLEET.replace("echo hello", f"touch {marks}/$$"))
+    for moment in range(6):
+        manager = place.start("manager", str(fleet))
+        if moment:
+            until((tmp_path / "r" / "control.sock").exists)
+        if moment > 1:  # from before the start of the daemon until after it is on record
+            until((tmp_path / "s" / ("manager.json", "definitions.json")[moment % 2]).exists)
+        manager.kill()
+        manager.wait(PATIENCE)
+        assert manager.stdout is not None
+        manager.stdout.close()
+    last = place.start("manager", str(fleet))
+    view = until(lambda: place.view("one")["status"] == "Running" and place.view("one"))
+    living = [int(path.name) for path in marks.iterdir() if read_stat(int(path.name)) is not None]
+    assert living == [view["pid"]]
+    last.send_signal(signal.SIGTERM)
+    last.communicate(timeout=PATIENCE)
+
+
+def test_what_ended_while_no_manager_was_there_is_told(place: Place, tmp_path: Path) -> None:
+    """The exit code of a daemon that ends meanwhile is kept for the next manager, and finished stays finished."""
+    fleet = tmp_path / "fleet.toml"
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    once = f'[[daemon]]\nname = "once"\nbinary_path = "/bin/sh"\nargs = ["-c", "read x < {gate}; exit 7"]\nrestart = "never"\n'
+    fleet.write_text(once + 'readiness = { kind = "none", settle = 0.0 }\n')
+    assert place.run("start", str(fleet))[0] == 0
+    pid = place.view("once")["pid"]
+    until(lambda: str(pid) in (tmp_path / "s" / "manager.json").read_text())
+    killed(place)
+    gate.write_text("go\n")
+    until(lambda: read_stat(pid) is None)
+    for _ in range(2):
+        second = place.start("manager")
+        view = until(lambda: place.view("once")["status"] != "Running" and place.view("once"))
+        assert view["pid"] == 0
+        assert view["status"] in ("Failed", "Created")
+        if view["status"] == "Failed":
+            assert view["exit_code"] == 7
+            until(lambda: '"ended":true' in (tmp_path / "s" / "manager.json").read_text())
+        second.kill()
+        second.communicate(timeout=PATIENCE)
+
+
+def test_what_left_the_fleet_file_is_not_lost(place: Place, tmp_path: Path) -> None:
+    """A daemon that runs though its file has it no more is shown with a remark; one that changed is replaced."""
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_text(FLEET)
+    first = place.start("manager", str(fleet))
+    before = until(lambda: place.view("one")["status"] == "Running" and place.view("one"))
+    until(lambda: str(before["pid"]) in (tmp_path / "s" / "manager.json").read_text())
+    until((tmp_path / "s" / "definitions.json").exists)
+    first.kill()
+    first.wait(PATIENCE)  # its output stays open in the warden, which lives on
+    assert first.stdout is not None
+    first.stdout.close()
+    fleet.write_text(FLEET.replace('"one"', '"three"'))
+    second = place.start("manager", str(fleet))
+    view = until(lambda: place.view("one"))
+    assert view["pid"] == before["pid"]
+    assert "no longer in" in view["note"]
+    assert until(lambda: place.view("three")["status"] == "Running")
+    second.send_signal(signal.SIGTERM)
+    output, _ = second.communicate(timeout=PATIENCE)
+    assert "no longer in" in output
+    assert read_stat(before["pid"]) is None

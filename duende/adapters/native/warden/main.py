@@ -12,7 +12,7 @@ import select
 import signal
 import time
 
-from duende.adapters.native.warden import launch, wire
+from duende.adapters.native.warden import launch, wire, word
 from duende.adapters.native.warden.helpers import Helpers
 from duende.adapters.native.warden.midwives import Midwives
 from duende.adapters.native.warden.stops import Stop
@@ -98,6 +98,8 @@ class Warden:
             self._welcome()
             self._flush()
             self._midwives.rest()
+        if self._missed and self._listener is not None:
+            word.leave(self._listener, self._missed)
         self._helpers.close()
 
     def watch(self, fd: int, reader: Callable[[], None]) -> None:
