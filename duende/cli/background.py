@@ -7,10 +7,37 @@ import select
 import sys
 import time
 
-from duende.errors import DaemonIOError, PlatformIOError, PlatformTimeoutError
+from duende.errors import DaemonIOError, NotFoundError, PlatformIOError, PlatformTimeoutError
 from duende.kernel.process import RESET_SIGNALS
+from duende.manager.client import ManagerClient
+from duende.manager.early import is_held
 
 PATIENCE = 20.0
+
+
+LOOK_AGAIN = 0.02
+"""Seconds between looks at a manager that somebody else is just starting."""
+
+
+def bring_up_manager(runtime_dir: str, state_dir: str, timeout: float) -> ManagerClient:
+    """Start a manager and connect to it, or to the one that somebody else has started in the same moment.
+
+    Raises:
+        DuendeError: none came up; as `start_manager`.
+    """
+    deadline = time.monotonic() + PATIENCE
+    try:
+        start_manager(runtime_dir, state_dir)
+    except PlatformIOError as error:
+        while time.monotonic() < deadline:
+            try:
+                return ManagerClient(runtime_dir, timeout=timeout)
+            except NotFoundError:
+                if not is_held(state_dir):
+                    raise error from None
+            time.sleep(LOOK_AGAIN)
+        raise
+    return ManagerClient(runtime_dir, timeout=timeout)
 
 
 def start_manager(runtime_dir: str, state_dir: str) -> None:

@@ -63,10 +63,9 @@ def do_start(options: argparse.Namespace) -> int:
     try:
         client = _client(options, STOP_PATIENCE)  # what changed is stopped first
     except NotFoundError:
-        from duende.cli.background import start_manager
+        from duende.cli.background import bring_up_manager
 
-        start_manager(options.runtime_dir, options.state_dir)
-        client = _client(options, STOP_PATIENCE)
+        client = bring_up_manager(options.runtime_dir, options.state_dir, STOP_PATIENCE)
     with client:
         result = client.ask("load", path=os.path.abspath(path))
         views = {view["name"]: view for view in client.ask("list")}

@@ -125,6 +125,7 @@ class Applied:
             for config in plan.new:
                 self._manager.register(config, checked=True, daemon_id=plan.ids[config.name])
             starts = self._manager.begin_each(plan.wanted())
+            starts.update(plan.under_way())
         results = await self._manager.begun(starts)
         return {
             "registered": [config.name for config in plan.new],
@@ -203,6 +204,7 @@ class Plan:
         self.restarted: list[str] = []
         """Changed ones that are to run again."""
         self._again: list[str] = []
+        self._starting: list[Supervisor] = []
         for name, found in fleet:
             if isinstance(found, ConfigError):
                 self.errors[name] = str(found)
@@ -228,6 +230,12 @@ class Plan:
             self.changed.append(config)
         elif config.autostart and at_rest(known):
             self._again.append(config.name)
+        elif known.status.phase is Phase.STARTING:
+            self._starting.append(known)
+
+    def under_way(self) -> dict[str, asyncio.Future[None]]:
+        """What is unchanged and starts already: done means that it runs."""
+        return {known.name: known.expect() for known in self._starting}
 
     def wanted(self) -> list[str]:
         """Whom to start now: what is new and starts by itself, what ran before it changed, and what is unchanged and at rest."""

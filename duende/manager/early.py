@@ -47,13 +47,13 @@ def fork_warden_of(runtime_dir: str, state_dir: str, *, keep: bool) -> tuple[soc
         pass  # none alive: this is the usual case
     except OSError:
         return None  # the manager proper reports what is wrong with the folder
-    if _locked(state_dir):
+    if is_held(state_dir):
         return None
     return fork_helper(runtime_dir, keep=keep)
 
 
-def _locked(state_dir: str) -> bool:
-    """Whether another manager holds the state folder; it will be told properly a moment later."""
+def is_held(state_dir: str) -> bool:
+    """Whether a manager holds the state folder."""
     import fcntl
 
     try:

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from duende.errors import ConfigError, DaemonIOError, NotFoundError, SerializationError, StateError
+from duende.errors import (
+    ConfigError,
+    DaemonIOError,
+    NotFoundError,
+    SerializationError,
+    SpawnError,
+    StateError,
+)
 from duende.manager import DaemonManager
 from duende.manager.applying import Applied
 from duende.manager.definitions import Definitions, config_of, decode, define
@@ -99,6 +106,24 @@ def test_applying_again_does_what_is_missing(tmp_path: Path) -> None:
         assert adapter.most_alive["one"] == 1
         assert manager.status("one").daemon_id != before
         assert manager.status("two").status.phase is Phase.CREATED
+
+    served(tmp_path, body)
+
+
+def test_done_means_that_it_runs(tmp_path: Path) -> None:
+    """Applying what is unchanged and just starts waits for it, and tells its failure."""
+    file = write(tmp_path / "f.toml", ONE)
+
+    async def body(manager: DaemonManager, applied: Applied, adapter: FakeAdapter) -> None:
+        adapter.knobs.hang_starts = True
+        first = asyncio.create_task(applied.apply(str(file)))
+        while not manager.list() or manager.status("one").status.phase is not Phase.STARTING:
+            await asyncio.sleep(0)
+        second = asyncio.create_task(applied.apply(str(file)))
+        await asyncio.sleep(0)
+        adapter.knobs.start_errors = [SpawnError("no room", step="fork")]
+        adapter.release_starts()
+        assert [set((await each)["failed"]) for each in (first, second)] == [{"one"}, {"one"}]
 
     served(tmp_path, body)
 
