@@ -10,7 +10,7 @@ from duende.config.load import Fleet, config_hash, load_fleet
 from duende.config.model import DaemonConfig
 from duende.errors import ConfigError, DaemonIOError, DuendeError, StateError
 from duende.ids import DaemonId
-from duende.manager.definitions import Definitions, config_of, define
+from duende.manager.definitions import Definition, Definitions, config_of, define
 from duende.manager.manager import DaemonManager
 from duende.states import Phase
 from duende.supervision import Wish
@@ -61,8 +61,7 @@ class Applied:
             earlier = self.definitions.get(config.name)
             daemon_id = ""
             if earlier is not None:  # a changed daemon is another one, and what runs of the old one is ended
-                same = bytes(earlier.config) == bytes(define(config, "", "").config)
-                daemon_id = earlier.daemon_id if same else str(DaemonId.new())
+                daemon_id = earlier.daemon_id if _same(earlier, config) else str(DaemonId.new())
             self._manager.register(config, checked=True, daemon_id=daemon_id)
             names.append(config.name)
         if found and not names:
@@ -78,6 +77,7 @@ class Applied:
             try:
                 config = config_of(definition)
                 self._manager.register(config, checked=True, daemon_id=definition.daemon_id)
+                self.definitions.know(name, config)
             except DuendeError as error:
                 self.remarks.append(f"{name} (from {definition.source}): {error}")
                 continue
@@ -179,6 +179,13 @@ class Applied:
                 self.definitions.keep({}, without=[name])
             except OSError as error:
                 raise DaemonIOError.of("write", self.definitions.path, error, "make room") from error
+
+
+def _same(definition: Definition, config: DaemonConfig) -> bool:
+    try:
+        return config_hash(config_of(definition)) == config_hash(config)
+    except ConfigError:
+        return False  # of another version of duende
 
 
 def at_rest(supervisor: Supervisor) -> bool:

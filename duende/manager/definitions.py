@@ -14,7 +14,7 @@ import msgspec
 from duende.config.load import decode_json
 from duende.config.model import DaemonConfig
 from duende.errors import SerializationError
-from duende.manager.kept import read_whole, write_whole
+from duende.manager.kept import document, read_whole, write_whole
 
 FORMAT = 1
 
@@ -26,15 +26,23 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """A changed configuration is another daemon under the same name: it has an id of its own."""
     source: str
     """The file or folder it came from."""
+    config: DaemonConfig | msgspec.Raw
+    """The configuration, the very object that the manager has; as JSON where an earlier manager wrote it and this one has not read it yet."""
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """A definition in the file."""
+
+    daemon_id: str
+    source: str
     config: msgspec.Raw
-    """The configuration as JSON; decoded by `config_of` only where it is needed."""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """The file."""
 
     format: int
-    daemons: dict[str, Definition]
+    daemons: dict[str, Written]
 
 
 class Definitions:
@@ -49,7 +57,10 @@ class Definitions:
     def load(self) -> None:
         """Read the file; one that cannot be read is renamed, and the manager starts without it."""
         found, self.set_aside = read_whole(self.path, decode)
-        self._kept = dict(found.daemons) if found is not None else {}
+        self._kept = {
+            name: Definition(daemon_id=one.daemon_id, source=one.source, config=one.config.copy())
+            for name, one in (found.daemons.items() if found is not None else ())
+        }
 
     def get(self, name: str) -> Definition | None:
         """What is kept of *name*."""
@@ -69,17 +80,17 @@ class Definitions:
         wanted = {name: one for name, one in {**self._kept, **changes}.items() if name not in gone}
         if wanted == self._kept and os.path.exists(self.path):
             return
-        write_whole(self.path, msgspec.json.encode(Document(format=FORMAT, daemons=wanted)))
+        write_whole(self.path, document({"format": FORMAT}, wanted))
         self._kept = wanted
+
+    def know(self, name: str, config: DaemonConfig) -> None:
+        """*config* is what the definition of *name* says: its text need not be remembered any more."""
+        self._kept[name] = msgspec.structs.replace(self._kept[name], config=config)
 
 
 def define(config: DaemonConfig, daemon_id: str, source: str) -> Definition:
     """The definition of one daemon."""
-    return Definition(
-        daemon_id=daemon_id,
-        source=source,
-        config=msgspec.Raw(msgspec.json.encode(config, order="deterministic")),
-    )
+    return Definition(daemon_id=daemon_id, source=source, config=config)
 
 
 def config_of(definition: Definition) -> DaemonConfig:
@@ -88,7 +99,8 @@ def config_of(definition: Definition) -> DaemonConfig:
     Raises:
         ConfigError: this version cannot read it.
     """
-    return decode_json(bytes(definition.config))
+    config = definition.config
+    return config if isinstance(config, DaemonConfig) else decode_json(bytes(config))
 
 
 def decode(raw: bytes) -> Document:

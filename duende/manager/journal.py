@@ -15,7 +15,7 @@ import msgspec
 from duende.adapters.contract import DaemonHandle
 from duende.errors import SerializationError
 from duende.kernel.process import boot_id
-from duende.manager.kept import read_whole, write_whole
+from duende.manager.kept import document, read_whole, write_whole
 from duende.restart import RestartState
 
 FORMAT = 1
@@ -148,9 +148,8 @@ class Journal:
         self._writing = asyncio.get_running_loop().run_in_executor(None, self._write, entries)
 
     def _write(self, entries: dict[str, Entry]) -> None:
-        data = msgspec.json.encode(Document(format=FORMAT, daemons=entries, boot=self._boot))
         try:
-            write_whole(self.path, data)
+            write_whole(self.path, document({"format": FORMAT, "boot": self._boot}, entries))
         except OSError as error:
             self.trouble = f"cannot write {self.path}: {error.strerror or error}"
             return

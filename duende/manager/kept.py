@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
+
+import msgspec
 
 from duende.errors import SerializationError
 
 T = TypeVar("T")
+PIECE = 1 << 16
+"""Bytes written at once: a thousand daemons as one piece of text would stay in the memory of the manager for its whole life."""
 
 
-def write_whole(path: str, data: bytes) -> None:
+def write_whole(path: str, pieces: Iterable[bytes]) -> None:
     """Replace the file at *path*: a reader, or a machine that lost power, has the old one or the new one (rename(2), fsync(2)).
 
     Raises:
@@ -20,13 +24,35 @@ def write_whole(path: str, data: bytes) -> None:
     temporary = f"{path}.new"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        waiting = bytearray()
+        for piece in pieces:
+            waiting += piece
+            if len(waiting) >= PIECE:
+                _write(fd, waiting)
+                waiting.clear()
+        _write(fd, waiting)
         os.fsync(fd)
     finally:
         os.close(fd)
     os.replace(temporary, path)
+
+
+def _write(fd: int, data: bytearray) -> None:
+    with memoryview(data) as view:
+        done = 0
+        while done < len(view):
+            done += os.write(fd, view[done:])
+
+
+def document(head: Mapping[str, object], daemons: Mapping[str, object]) -> Iterable[bytes]:
+    """The pieces of a JSON object with the fields of *head*, and *daemons* by name."""
+    encode = msgspec.json.encode
+    yield encode(head)[:-1] + b',"daemons":{'
+    comma = b""
+    for name, value in daemons.items():
+        yield comma + encode(name) + b":" + encode(value)
+        comma = b","
+    yield b"}}"
 
 
 def read_whole(path: str, decode: Callable[[bytes], T]) -> tuple[T | None, str | None]:

@@ -112,8 +112,8 @@ mutant(
     "journal-forgets",
     breaks="the manager's journal is written without its daemons",
     file="duende/manager/journal.py",
-    old="Document(format=FORMAT, daemons=entries, boot",
-    new="Document(format=FORMAT, daemons={}, boot",
+    old='document({"format": FORMAT, "boot": self._boot}, entries)',
+    new='document({"format": FORMAT, "boot": self._boot}, {})',
 )
 mutant(
     "working-folder-is-forgotten",

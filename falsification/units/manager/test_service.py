@@ -208,6 +208,7 @@ def test_a_manager_killed_while_it_starts_a_daemon_loses_none(place: Place, tmp_
         manager.stdout.close()
     last = place.start("manager", str(fleet))
     view = until(lambda: place.view("one")["status"] == "Running" and place.view("one"))
+    until((marks / str(view["pid"])).exists)  # Running is said before the shell has run its first command
     living = [int(path.name) for path in marks.iterdir() if read_stat(int(path.name)) is not None]
     assert living == [view["pid"]]
     last.send_signal(signal.SIGTERM)
