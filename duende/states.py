@@ -107,7 +107,7 @@ class DaemonStatus(msgspec.Struct, frozen=True):
             raise TransitionError(
                 f"cannot go from {self.phase.value} to {phase.value}", remedy=f"legal: {legal}"
             )
-        return DaemonStatus(phase, reason)
+        return PLAIN[phase] if reason is None else DaemonStatus(phase, reason)
 
     def __str__(self) -> str:
         return f"Failed ({self.reason})" if self.reason else self.phase.value
@@ -145,6 +145,10 @@ class DaemonStatus(msgspec.Struct, frozen=True):
             return cls.failed(FailureReason(FailureKind(kind), int(value), detail))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise SerializationError(f"cannot read {data!r} as a daemon status") from error
+
+
+PLAIN = {phase: DaemonStatus(phase) for phase in Phase}
+"""The status of each phase without a reason, one for all daemons."""
 
 
 class ExitKind(enum.Enum):

@@ -16,6 +16,9 @@ from duende.states import DaemonStatus, HealthStatus
 if TYPE_CHECKING:
     from duende.supervisor import Supervisor
 
+NONE_SENT: frozenset[int] = frozenset()
+"""No signal was sent by an operator. One for all: a thousand daemons would have a thousand empty sets."""
+
 
 class Wish(enum.Enum):
     """What the operator wants."""

@@ -26,7 +26,7 @@ from duende.readiness import Readiness
 from duende.restart import RestartState
 from duende.signals import Signal
 from duende.states import DaemonStatus, FailureKind, FailureReason, HealthStatus, Phase, ProcessExit
-from duende.supervision import Launcher, SupervisorEvent, Wish, health_of, restarted, spread
+from duende.supervision import NONE_SENT, Launcher, SupervisorEvent, Wish, health_of, restarted, spread
 
 FIELDS = """_began _clock _early _emit_event _import_path _launched _launcher _launching _lock _readiness _sent _stopping
 _timer _waiting adapter config config_hash daemon_id handle health last_exit last_stop next_restart_at note restart_state started_at status wish"""
@@ -73,7 +73,7 @@ class Supervisor:
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._readiness: Readiness | None = None
-        self._sent: frozenset[int] = frozenset()
+        self._sent = NONE_SENT
         """Signals that an operator sent to the present process: an exit by one of them is no crash."""
         self._waiting: list[asyncio.Future[None]] = []
         self._stopping: asyncio.Task[StopCertificate] | None = None
@@ -175,7 +175,7 @@ class Supervisor:
     def request(self) -> SpawnRequest:
         """What the launcher gives to the adapter."""
         self._began = self._clock.monotonic()
-        self._sent = frozenset()
+        self._sent = NONE_SENT
         return SpawnRequest(
             daemon_id=self.daemon_id,
             config=self.config,

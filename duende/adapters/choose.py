@@ -143,12 +143,12 @@ def adapter_named(name: str, **options: Any) -> PlatformAdapter:
 
 
 def default_adapter(
-    runtime_dir: str, state_dir: str, *, keep: bool, helper: tuple[socket.socket, int] | None = None
+    runtime_dir: str, state_dir: str, *, keep: bool, helper: tuple[int, int] | None = None
 ) -> PlatformAdapter:
     """The adapter a manager uses unless it is given one: native, with the *helper* that `fork_helper` made."""
     options: dict[str, Any] = {"runtime_dir": runtime_dir, "state_dir": state_dir, "keep": keep}
     if helper is not None:
         from duende.adapters.native.link import Link
 
-        options["link"] = Link(*helper)
+        options["link"] = Link(socket.socket(fileno=helper[0]), helper[1])
     return select_adapter(Platform.NATIVE, **options)

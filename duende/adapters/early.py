@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import socket
+import os
+
+from duende.kernel import sockets
 
 WARDEN_SOCKET = "warden.sock"
 """Name, in the runtime folder, of the socket on which a helper waits for its next owner."""
 
 
-def fork_helper(runtime_dir: str, *, keep: bool) -> tuple[socket.socket, int]:
-    """Fork the native adapter's warden; gives our end of its socket and its pid.
+def fork_helper(runtime_dir: str, *, keep: bool) -> tuple[int, int]:
+    """Fork the native adapter's warden; gives the descriptor of our end of its socket, and its pid.
 
     Raises:
         OSError: the folder cannot be used, or no process is to be had.
     """
-    import socket
+    from duende.adapters.native.warden.start import fork_warden
 
-    from duende.adapters.native.warden.start import fork_warden, listen
-
-    ours, theirs = socket.socketpair()
-    listener = listen(f"{runtime_dir}/{WARDEN_SOCKET}") if keep else None
+    ours, theirs = sockets.pair()
+    listener = sockets.listen(f"{runtime_dir}/{WARDEN_SOCKET}") if keep else None
     try:
-        pid = fork_warden(theirs, [ours], listener, keep=keep)
+        pid = fork_warden(theirs, ours, listener, keep=keep)
     finally:
-        theirs.close()
+        os.close(theirs)
         if listener is not None:
-            listener.close()
+            os.close(listener)
     return ours, pid

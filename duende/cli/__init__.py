@@ -22,6 +22,13 @@ def main(argv: list[str] | None = None) -> int:
         from duende.manager.early import fork_early
 
         early = fork_early(arguments)
+        from duende.manager.service import plainly
+
+        options = plainly(arguments[1:])
+        if options is not None:  # the usual command line of a manager needs no grammar, nor the memory of one
+            from duende.manager.service import serve
+
+            return serve(options, early)
     from duende.cli.command import dispatch
 
     return dispatch(arguments, early)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import socket
 import sys
 from collections.abc import Sequence
 
@@ -101,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def dispatch(argv: Sequence[str], early: tuple[socket.socket, int] | None = None) -> int:
+def dispatch(argv: Sequence[str], early: tuple[int, int] | None = None) -> int:
     """Run one command; the exit code. *early* is a manager's warden, forked before this module was loaded."""
     grammar = parser()
     try:

@@ -6,12 +6,8 @@ import os
 
 from duende.manager.paths import default_runtime_dir, default_state_dir
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import socket
 
-
-def fork_early(argv: list[str]) -> tuple[socket.socket, int] | None:
+def fork_early(argv: list[str]) -> tuple[int, int] | None:
     """Fork the warden for the command line *argv*, or None where that has to wait until it is properly read."""
     if "-h" in argv or "--help" in argv or _option(argv, "--adapter") not in (None, "native"):
         return None
@@ -31,20 +27,15 @@ def _option(argv: list[str], name: str) -> str | None:
     return None
 
 
-def fork_warden_of(runtime_dir: str, state_dir: str, *, keep: bool) -> tuple[socket.socket, int] | None:
+def fork_warden_of(runtime_dir: str, state_dir: str, *, keep: bool) -> tuple[int, int] | None:
     """Fork the warden while this process is still small; None when an earlier one is still alive (or the folder is not usable yet)."""
-    import socket
-
     from duende.adapters.early import WARDEN_SOCKET, fork_helper
+    from duende.kernel import sockets
 
-    path = f"{runtime_dir}/{WARDEN_SOCKET}"
     try:
         os.makedirs(runtime_dir, mode=0o711, exist_ok=True)
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(path)
-        return None
-    except (FileNotFoundError, ConnectionRefusedError):
-        pass  # none alive: this is the usual case
+        if sockets.answers(f"{runtime_dir}/{WARDEN_SOCKET}"):
+            return None
     except OSError:
         return None  # the manager proper reports what is wrong with the folder
     if is_held(state_dir):

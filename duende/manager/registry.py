@@ -51,6 +51,7 @@ class Registry:
         self._journal = Journal(
             self.folders.state_dir, self._entries, ahead=keep and not self.folders.temporary
         )
+        self._emit = self._on_supervisor_event
         self._launcher = BatchLauncher(self._spawn_task, self._journal.record)
 
     @property
@@ -113,7 +114,7 @@ class Registry:
             config,
             self._adapters.of(config),
             self._launcher,
-            self._on_supervisor_event,
+            self._emit,
             clock=self._clock,
             daemon_id=daemon_id or None,
             import_path=import_path,

@@ -10,12 +10,15 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from duende.errors import DuendeError
+from duende.manager.paths import default_runtime_dir, default_state_dir
 
 if TYPE_CHECKING:
-    import socket
-
     from duende.manager.applying import Applied
     from duende.manager.manager import DaemonManager
+
+
+UNUSED = ("ssl", "typing_extensions")
+"""What asyncio and msgspec load where it is installed, and a manager, which speaks no TLS, has no use for: a fifth of its memory and start."""
 
 
 class Options:
@@ -43,19 +46,56 @@ class Options:
         """Gets one line when the manager is up (or says why not), then is closed."""
 
 
-def serve(options: Options, early: tuple[socket.socket, int] | None = None) -> int:
+def plainly(argv: list[str]) -> Options | None:
+    """The options in *argv*, what follows `duende manager`; None where they are not in plain form, or wrong: then the command's grammar
+    reads them, and explains. A test holds the two together.
+    """
+    values: dict[str, str] = {}
+    flags: set[str] = set()
+    fleet: list[str] = []
+    words = iter(argv)
+    for word in words:
+        name, joined, value = word.partition("=")
+        if word in ("--no-keep", "--foreground", "--json"):
+            flags.add(word)
+        elif name in ("--state-dir", "--runtime-dir", "--notify-fd"):
+            values[name] = value if joined else next(words, "")
+            if not values[name] or values[name].startswith("-"):
+                return None
+        elif word.startswith("-") or not word:
+            return None
+        else:
+            fleet.append(word)
+    notify = values.get("--notify-fd")
+    if len(fleet) > 1 or (notify is not None and not (notify.isascii() and notify.isdigit())):
+        return None
+    return Options(
+        fleet[0] if fleet else None,
+        values.get("--state-dir", default_state_dir()),
+        values.get("--runtime-dir", default_runtime_dir()),
+        keep="--no-keep" not in flags,
+        notify_fd=None if notify is None else int(notify),
+    )
+
+
+def serve(options: Options, early: tuple[int, int] | None = None) -> int:
     """Run the manager until it is told to stop; the exit code. *early* is the warden that `early.fork_early` made."""
-    without_ssl = "ssl" not in sys.modules
-    if without_ssl:  # a manager speaks no TLS: a fifth of its memory and of its start
-        sys.modules["ssl"] = None  # type: ignore[assignment]
+    without = [name for name in UNUSED if name not in sys.modules]
+    for name in without:
+        sys.modules[name] = None  # type: ignore[assignment]
     import asyncio
 
-    if without_ssl:
-        del sys.modules["ssl"]
-    return asyncio.run(_main(options, early))
+    import msgspec  # noqa: F401 (while what it does not need cannot be had)
+
+    for name in without:
+        del sys.modules[name]
+    try:
+        return asyncio.run(_main(options, early))
+    except KeyboardInterrupt:  # before there was a handler
+        return 130
 
 
-async def _main(options: Options, early: tuple[socket.socket, int] | None) -> int:
+async def _main(options: Options, early: tuple[int, int] | None) -> int:
     import asyncio
     import signal
 

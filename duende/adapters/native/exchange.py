@@ -62,6 +62,8 @@ class Exchange:
         self._requests: dict[int, asyncio.Future[Any]] = {}
         self._serial = 0
         self._boot = boot_id()
+        self._silent = {"runtime": self.runtime_dir}
+        """The data of every handle whose output is not captured."""
         self._notify: NotifySocket | None = None
         self.renderer = Renderer(self.runtime_dir, self.state_dir, dict(os.environ))
 
@@ -174,8 +176,8 @@ class Exchange:
         if batch is None:
             return
         for entry in report:
-            daemon_id, pid = entry[0], entry[1]
-            request = batch.by_id[daemon_id]
+            request, pid = batch.by_id[entry[0]], entry[1]
+            daemon_id = request.daemon_id  # one text for all who know it
             if not pid:
                 batch.results[daemon_id] = parse.spawn_error(request.config.name, entry)
                 continue
@@ -204,7 +206,7 @@ class Exchange:
             start_time=start_time(pid),
             boot_id=self._boot,
             config_hash=request.config_hash,
-            data={"log": log, "runtime": self.runtime_dir} if log else {"runtime": self.runtime_dir},
+            data={"log": log, "runtime": self.runtime_dir} if log else self._silent,
         )
 
     def _finish_if_complete(self, batch: Batch) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
 from duende.adapters.native.warden import start, wire
 from duende.errors import PlatformIOError
+from duende.kernel import sockets
 
 READ_SIZE = 1 << 18
 CONNECT_TIMEOUT = 5.0
@@ -98,20 +100,24 @@ def open_link(runtime_dir: str, *, keep: bool) -> Link:
             found = _connect(path)
             if found is not None:
                 return Link(found)
-        ours, theirs = socket.socketpair()
-        listener = start.listen(path) if keep else None
+        ours, theirs = sockets.pair()
+        listener = None
         try:
+            listener = sockets.listen(path) if keep else None
             pid = start.spawn_warden(theirs, listener, keep=keep)
+        except OSError:
+            os.close(ours)
+            raise
         finally:
-            theirs.close()
+            os.close(theirs)
             if listener is not None:
-                listener.close()
+                os.close(listener)
     except OSError as error:
         raise PlatformIOError(
             f"cannot start the warden in {runtime_dir}: {error}",
             remedy="check the folder's rights and free processes",
         ) from error
-    return Link(ours, pid)
+    return Link(socket.socket(fileno=ours), pid)
 
 
 def _connect(path: str) -> socket.socket | None:

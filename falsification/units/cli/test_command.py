@@ -14,6 +14,7 @@ import pytest
 
 from duende import cli
 from duende.cli import exits, output
+from duende.cli.command import parser
 from duende.errors import (
     AlreadyRunningError,
     DaemonIOError,
@@ -24,6 +25,7 @@ from duende.errors import (
 from duende.manager import DaemonManager
 from duende.manager.client import ManagerClient, RemoteError
 from duende.manager.control import Control
+from duende.manager.service import plainly
 from duende.states import HealthStatus
 from duende.testing.fake_adapter import FakeAdapter
 from falsification.units.loops import DEADLINE, run
@@ -317,3 +319,45 @@ def test_settings_are_explained(served: Served, capsys: pytest.CaptureFixture[st
     (entry,) = msgspec.json.decode(capsys.readouterr().out)["result"]
     assert entry["key"] == "resources.memory_bytes"
     assert duende(served, "explain", "nobody") == exits.NOT_FOUND
+
+
+PLAIN = [
+    [],
+    ["fleet.toml"],
+    ["fleet.toml", "--foreground", "--no-keep"],
+    ["--state-dir", "/s", "--runtime-dir=/r", "fleet.toml", "--notify-fd", "3"],
+    ["--state-dir=/s=t", "--json"],
+]
+LEFT_TO_THE_GRAMMAR = [
+    ["-h"],
+    ["one", "two"],
+    ["--state-dir"],
+    ["--state-dir", "--foreground"],
+    ["--state-dir="],
+    ["--notify-fd", "three"],
+    ["--adapter", "docker"],
+    ["--runtime", "/r"],
+    [""],
+    ["--", "fleet.toml"],
+]
+
+
+@pytest.mark.parametrize("words", PLAIN)
+def test_a_plain_command_line_of_a_manager_means_what_the_grammar_says(words: list[str]) -> None:
+    """The quick reading and the grammar give the same options."""
+    quick = plainly(words)
+    read = parser().parse_args(["manager", *words])
+    assert quick is not None
+    assert (quick.fleet, quick.keep, quick.notify_fd, quick.adapter) == (
+        read.fleet,
+        not read.no_keep,
+        read.notify_fd,
+        read.adapter,
+    )
+    assert (quick.state_dir, quick.runtime_dir) == (read.state_dir, read.runtime_dir)
+
+
+@pytest.mark.parametrize("words", LEFT_TO_THE_GRAMMAR)
+def test_what_is_not_plain_is_left_to_the_grammar(words: list[str]) -> None:
+    """Abbreviations, help and mistakes are for the grammar, which explains them."""
+    assert plainly(words) is None

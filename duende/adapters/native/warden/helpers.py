@@ -6,9 +6,9 @@ Both are started on first use, and started again when they die; what they held i
 from __future__ import annotations
 
 import os
-import signal
 
 from duende.adapters.native.warden import launch, wire
+from duende.kernel import handlers
 from duende.kernel.process import RESET_SIGNALS
 
 TYPE_CHECKING = False
@@ -227,7 +227,7 @@ class Helpers:
         if pid == 0:
             code = 70
             try:
-                signal.set_wakeup_fd(-1)
+                handlers.no_wakeup()
                 from duende.adapters.native.warden.keeper import keep_logs
 
                 os.dup2(theirs.fileno(), 3, inheritable=False)

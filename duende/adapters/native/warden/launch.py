@@ -8,10 +8,10 @@ limits, user and folder hold before the first instruction, which posix_spawn alo
 from __future__ import annotations
 
 import os
-import signal
 
 from duende.adapters.native.warden import wire
 from duende.adapters.native.warden.apply import StepError, apply_settings
+from duende.kernel import handlers
 from duende.kernel.process import RESET_SIGNALS
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ def _in_midwife(writing: int, listening: int | None, order: Any) -> None:
     """Body of the forked process; never returns."""
     code = 70  # EX_SOFTWARE: the report below was not written
     try:
-        signal.set_wakeup_fd(-1)
+        handlers.no_wakeup()
         low = 3
         for kept in sorted({writing, writing if listening is None else listening}):
             os.closerange(low, kept)

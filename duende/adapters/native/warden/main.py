@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import time
 
 from duende.adapters.native.warden import launch, wire, word
@@ -17,6 +16,7 @@ from duende.adapters.native.warden.helpers import Helpers
 from duende.adapters.native.warden.midwives import Midwives
 from duende.adapters.native.warden.stops import Stop
 from duende.adapters.native.warden.tree import Strays
+from duende.kernel import handlers
 from duende.kernel.prctl import set_child_subreaper
 from duende.kernel.process import Stat, send_signal
 
@@ -77,14 +77,9 @@ class Warden:
         waking, wakeup = os.pipe()
         for fd in (waking, wakeup):
             os.set_blocking(fd, False)
-        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        for ignored in (
-            signal.SIGINT,
-            signal.SIGTERM,
-            signal.SIGHUP,
-        ):  # ends with its owner, not with the owner's terminal
-            signal.signal(ignored, signal.SIG_IGN)
+        handlers.wake(wakeup, handlers.SIGCHLD)
+        # It ends with its owner, not with the owner's terminal.
+        handlers.ignore(handlers.SIGINT, handlers.SIGTERM, handlers.SIGHUP)
         self.watch(waking, lambda: self._on_child(waking))
         set_child_subreaper()
         self._flush()

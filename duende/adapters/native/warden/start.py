@@ -6,10 +6,6 @@ import gc
 import os
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import socket
-
 ROOT = os.path.dirname(
     os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 )
@@ -38,9 +34,7 @@ def prefer() -> None:
         pass  # not root: then it is a process like any other
 
 
-def spawn_warden(
-    owner: socket.socket, listener: socket.socket | None, *, keep: bool, python: str = sys.executable
-) -> int:
+def spawn_warden(owner: int, listener: int | None, *, keep: bool, python: str = sys.executable) -> int:
     """Start a warden as a new process with *owner* as its socket; gives its pid.
 
     Raises:
@@ -48,10 +42,10 @@ def spawn_warden(
     """
     actions: list[tuple[object, ...]] = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, owner.fileno(), 3),
+        (os.POSIX_SPAWN_DUP2, owner, 3),
     ]
     if listener is not None:
-        actions.append((os.POSIX_SPAWN_DUP2, listener.fileno(), 4))
+        actions.append((os.POSIX_SPAWN_DUP2, listener, 4))
     code = BOOT.format(listener=4 if listener is not None else None, keep=keep)
     env = {
         key: value for key, value in os.environ.items() if key in ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
@@ -61,10 +55,10 @@ def spawn_warden(
     )
 
 
-def fork_warden(
-    owner: socket.socket, others: list[socket.socket], listener: socket.socket | None, *, keep: bool
-) -> int:
-    """Fork a warden from this single-threaded process, before it has loaded much; gives its pid, *others* are closed in it."""
+def fork_warden(owner: int, other: int, listener: int | None, *, keep: bool) -> int:
+    """Fork a warden from this single-threaded process, before it has loaded much; gives its pid. *other*, the far end of *owner*, is closed
+    in it.
+    """
     gc.collect()
     gc.freeze()
     pid = os.fork()
@@ -72,32 +66,12 @@ def fork_warden(
         code = 70
         try:
             os.setsid()
-            for other in others:
-                other.close()
+            os.close(other)
             null = os.open("/dev/null", os.O_RDONLY)
             os.dup2(null, 0)
             os.close(null)
-            serve(owner.fileno(), listener.fileno() if listener is not None else None, keep=keep)
+            serve(owner, listener, keep=keep)
             code = 0
         finally:
             os._exit(code)
     return pid
-
-
-def listen(path: str) -> socket.socket:
-    """A listening socket for later owners, at *path*; a stale one is replaced.
-
-    Raises:
-        OSError: the path cannot be used.
-    """
-    import socket
-
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass  # the first one here
-    listener.bind(path)
-    os.chmod(path, 0o600)
-    listener.listen(4)
-    return listener

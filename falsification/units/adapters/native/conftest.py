@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from duende.adapters.early import fork_helper
 from duende.adapters.native.adapter import NativeAdapter
 from duende.adapters.native.link import Link
-from duende.adapters.native.warden.start import fork_warden, listen
 
 MakeAdapter = Callable[..., NativeAdapter]
 
@@ -22,13 +22,9 @@ def make_adapter(tmp_path: Path) -> MakeAdapter:
 
     def make(*, keep: bool = False) -> NativeAdapter:
         folder = str(tmp_path)
-        ours, theirs = socket.socketpair()
-        listener = listen(f"{folder}/warden.sock") if keep else None
-        pid = fork_warden(theirs, [ours], listener, keep=keep)
-        theirs.close()
-        if listener is not None:
-            listener.close()
-        return NativeAdapter(runtime_dir=folder, state_dir=folder, keep=keep, link=Link(ours, pid))
+        ours, pid = fork_helper(folder, keep=keep)
+        link = Link(socket.socket(fileno=ours), pid)
+        return NativeAdapter(runtime_dir=folder, state_dir=folder, keep=keep, link=link)
 
     os.chmod(tmp_path, 0o755)
     return make
