@@ -69,13 +69,13 @@ class Supervisor:
         self._import_path = import_path
         self._lock: asyncio.Lock | None = None
         self._launching = False
-        self._early: list[AdapterEvent] = []  # reports that came before the answer of the start
+        self._early: tuple[AdapterEvent, ...] = ()  # reports that came before the answer of the start
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._readiness: Readiness | None = None
         self._sent = NONE_SENT
         """Signals that an operator sent to the present process: an exit by one of them is no crash."""
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: tuple[asyncio.Future[None], ...] = ()
         self._stopping: asyncio.Task[StopCertificate] | None = None
         self._launched: asyncio.Future[None] | None = None
 
@@ -131,7 +131,7 @@ class Supervisor:
         elif self.status.is_terminal and self.next_restart_at is None:
             future.set_exception(StateError(f"{self.name!r} is {self.status}, and about to stay so"))
         else:
-            self._waiting.append(future)
+            self._waiting += (future,)
         return future
 
     async def stop(self, wish: Wish = Wish.DOWN) -> StopCertificate:
@@ -186,7 +186,7 @@ class Supervisor:
     def launched(self, result: DaemonHandle | Exception) -> None:
         """Take the launcher's answer."""
         self._launching = False
-        early, self._early = self._early, []
+        early, self._early = self._early, ()
         if self._launched is not None and not self._launched.done():
             self._launched.set_result(None)
         if isinstance(result, Exception):
@@ -231,7 +231,7 @@ class Supervisor:
     def on_event(self, event: AdapterEvent) -> None:
         """Take a report of the adapter about this daemon."""
         if self._launching and event.kind in (EventKind.EXITED, EventKind.READY, EventKind.LOG_LINE):
-            self._early.append(event)
+            self._early += (event,)
         elif event.kind is EventKind.EXITED and event.exit is not None:
             self._on_exit(event.exit, event.leftovers)
         elif event.kind in (EventKind.READY, EventKind.LOG_LINE):
@@ -380,7 +380,7 @@ class Supervisor:
         )
 
     def _release(self, error: Exception | None) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, ()
         for future in waiting:
             if not future.done():
                 if error is None:

@@ -333,6 +333,15 @@ class SupportsBatch(Protocol):
 
 
 @runtime_checkable
+class SupportsMassStop(Protocol):
+    """Asks many daemons to end with one order."""
+
+    def begin_stops(self, stops: Sequence[tuple[DaemonHandle, float]]) -> None:
+        """Ask all of these to end, each within its seconds; `stop` of each then waits for it. What does not run is left out."""
+        ...
+
+
+@runtime_checkable
 class SupportsFind(Protocol):
     """Finds a daemon whose handle was lost with the manager that started it."""
 

@@ -23,7 +23,8 @@ class Folders:
         self.temporary = self._temporary is not None
         """Whether a folder goes with this manager: nobody will read what is kept there."""
         self._lock: int | None = None
-        self._pid_files: dict[str, int] = {}
+        self._pid_files: dict[str, DaemonConfig] = {}
+        """By name: whose PID file was written."""
 
     def take(self) -> None:
         """Create the folders and lock them.
@@ -59,8 +60,8 @@ class Folders:
 
     def give_back(self) -> None:
         """Remove what only this manager needed and let go of the lock."""
-        for path in list(self._pid_files):
-            self._unlink(path)
+        for config in list(self._pid_files.values()):
+            self.remove_pid(config)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -92,17 +93,14 @@ class Folders:
             os.replace(temporary, path)
         except OSError as error:
             raise DaemonIOError.of("write the PID file", path, error, "correct pid_file") from error
-        self._pid_files[path] = pid
+        self._pid_files[config.name] = config
 
     def remove_pid(self, config: DaemonConfig) -> None:
         """Remove the PID file if this manager wrote it."""
-        path = self.pid_path(config)
-        if path in self._pid_files:
-            self._unlink(path)
-
-    def _unlink(self, path: str) -> None:
-        self._pid_files.pop(path, None)
+        written = self._pid_files.pop(config.name, None)
+        if written is None:
+            return
         try:
-            os.unlink(path)
+            os.unlink(self.pid_path(written))
         except FileNotFoundError:
             pass  # removed by somebody else; gone is what was wanted

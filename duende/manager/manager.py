@@ -13,6 +13,7 @@ from duende.adapters.contract import (
     PlatformAdapter,
     StopCertificate,
     SupportsFind,
+    SupportsMassStop,
 )
 from duende.clock import SYSTEM_CLOCK, Clock
 from duende.config.model import RestartPolicy
@@ -225,6 +226,14 @@ class DaemonManager(Registry):
 
     async def shutdown_all(self) -> Certificates:
         """Stop every daemon side by side and prove that all are gone; what an operator wanted up stays wanted in the journal."""
+        running: dict[PlatformAdapter, list[tuple[DaemonHandle, float]]] = {}
+        for supervisor in self._daemons.values():
+            if supervisor.handle is not None and supervisor.status.can_signal:
+                stop = (supervisor.handle, supervisor.config.shutdown_timeout)
+                running.setdefault(supervisor.adapter, []).append(stop)
+        for adapter, orders in running.items():
+            if isinstance(adapter, SupportsMassStop):
+                adapter.begin_stops(orders)  # they end while we still count them
         self._journal.freeze()
         stops = [supervisor.stop() for supervisor in self._daemons.values()]
         return list(await asyncio.gather(*stops)) if stops else []

@@ -56,7 +56,7 @@ mutant(
     "term-is-not-sent",
     breaks="a stop waits for the deadline without asking the daemon to end",
     file="duende/adapters/native/warden/stops.py",
-    old="        if self.pid and send_signal(self.pid, TERM):\n",
+    old="        if self.pid and (asked or send_signal(self.pid, TERM)):\n",
     new="        if self.pid and send_signal(self.pid, CONT):\n",
 )
 mutant(

@@ -157,23 +157,37 @@ class NativeAdapter(Exchange, PlatformAdapter):
         """End the daemon and prove that nothing is left; see `PlatformAdapter.stop`."""
         return (await self.stop_many([handle], timeout))[0]
 
+    def begin_stops(self, stops: Sequence[tuple[DaemonHandle, float]]) -> None:
+        """Send TERM to all of these with one order to the warden; see `SupportsMassStop`."""
+        link = self._link
+        if link is None or link.closed or self._hello is None or not self._hello.done():
+            return
+        wanted = []
+        for handle, timeout in stops:
+            record = self._records.get(handle.daemon_id)
+            if record is not None and record.exit is None and record.watch is None and record.stop is None:
+                record.begin_stop(timeout)
+                wanted.append((handle.daemon_id, timeout))
+        if wanted:
+            link.send("stop", 0, wanted)
+
     async def stop_many(self, handles: Sequence[DaemonHandle], timeout: float) -> list[StopCertificate]:
         """Stop all *handles* side by side, one certificate each, in order."""
         ours: list[tuple[DaemonHandle, Record, asyncio.Future[tuple[Any, ...]]]] = []
         wanted: list[tuple[str, float]] = []
-        loop = asyncio.get_running_loop()
         for handle in handles:
             record = self._records.get(handle.daemon_id)
             if record is None or record.watch is not None:
                 continue
-            if record.stop is None:
-                record.stop = loop.create_future()
-            wanted.append((handle.daemon_id, timeout))
-            ours.append((handle, record, record.stop))
+            if record.begin_stop(timeout):
+                wanted.append((handle.daemon_id, timeout))
+            if record.stop is not None:
+                ours.append((handle, record, record.stop))
         answers: dict[str, StopCertificate] = {}
         if ours:
             link = await self._ready_link()
-            link.send("stop", 0, wanted)
+            if wanted:
+                link.send("stop", 0, wanted)
             await asyncio.wait([answer for *_, answer in ours], timeout=timeout + STOP_MARGIN)
             for handle, record, answer in ours:
                 answers[handle.daemon_id] = self._certificate(handle, record, answer, timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ DRAIN_TIMEOUT = 1.0
 class Record:
     """What the adapter knows of one daemon it started or adopted."""
 
-    __slots__ = ("exit", "handle", "leftovers", "log_path", "stop", "waiters", "watch")
+    __slots__ = ("exit", "handle", "leftovers", "log_path", "stop", "stop_by", "waiters", "watch")
 
     def __init__(self, handle: DaemonHandle, log_path: str | None) -> None:
         self.handle = handle
@@ -33,7 +34,19 @@ class Record:
         self.leftovers = False
         self.waiters: list[asyncio.Future[ProcessExit]] = []
         self.stop: asyncio.Future[tuple[Any, ...]] | None = None
+        self.stop_by = 0.0
+        """Until when it has been asked to be gone (monotonic)."""
         self.watch: Watch | None = None
+
+    def begin_stop(self, timeout: float) -> bool:
+        """A stop within *timeout* seconds begins, or goes on; whether the warden has to be told."""
+        by = time.monotonic() + timeout
+        if self.stop is not None and by >= self.stop_by:
+            return False
+        self.stop_by = by
+        if self.stop is None:
+            self.stop = asyncio.get_running_loop().create_future()
+        return True
 
 
 class Batch:

@@ -58,9 +58,9 @@ class Stop:
         self._steps: list[tuple[float, str]] = []
         self._stragglers: dict[tuple[int, int], str] = {}
 
-    def begin(self, now: float) -> None:
-        """Ask the main process to end. A paused one is continued, or TERM would wait for ever."""
-        if self.pid and send_signal(self.pid, TERM):
+    def begin(self, now: float, *, asked: bool = False) -> None:
+        """Ask the main process to end, unless it was *asked* just now. A paused one is continued, or TERM would wait for ever."""
+        if self.pid and (asked or send_signal(self.pid, TERM)):
             send_signal(self.pid, CONT)
             self._note(now, f"TERM to {self.pid}")
 

@@ -40,8 +40,6 @@ def leave(listener: int, exits: list[tuple[Any, ...]]) -> None:
 
 def take(folder: str) -> list[tuple[Any, ...]]:
     """What an earlier warden left in *folder*, once: the file is removed. One that cannot be read says nothing."""
-    import json
-
     path = os.path.join(folder, NAME)
     try:
         with open(path, "rb") as file:
@@ -49,6 +47,8 @@ def take(folder: str) -> list[tuple[Any, ...]]:
         os.unlink(path)
     except OSError:
         return []
+    import json  # only where there was a word
+
     try:
         found = json.loads(raw)
     except ValueError:
