@@ -32,8 +32,8 @@ mutant(
     "pid-file-stays",
     breaks="the PID file is never removed",
     file="duende/manager/folders.py",
-    old="        if path in self._pid_files:\n            self._unlink(path)",
-    new="        if path in self._pid_files:\n            return",
+    old="        if written is None:\n            return\n",
+    new="        if written is None or written is config:\n            return\n",
 )
 mutant(
     "pid-file-lock-is-shared",
@@ -57,7 +57,7 @@ mutant(
     breaks="a stop waits for the deadline without asking the daemon to end",
     file="duende/adapters/native/warden/stops.py",
     old="        if self.pid and (asked or send_signal(self.pid, TERM)):\n",
-    new="        if self.pid and send_signal(self.pid, CONT):\n",
+    new="        if self.pid and (asked or send_signal(self.pid, CONT)):\n",
 )
 mutant(
     "kill-is-skipped",

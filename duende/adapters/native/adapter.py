@@ -26,6 +26,7 @@ from duende.adapters.native.link import Link
 from duende.adapters.native.logs import tail
 from duende.adapters.native.probe import probe_native
 from duende.adapters.native.records import (
+    CHUNK,
     DRAIN_TIMEOUT,
     SIGNAL_TIMEOUT,
     SPAWN_EACH,
@@ -109,11 +110,12 @@ class NativeAdapter(Exchange, PlatformAdapter):
         """Send a batch to the warden; its `done` is set when all are answered."""
         self._serial += 1
         batch = self._batches[self._serial] = Batch(self._serial, requests)
-        for kind, settings, key, items in self._grouped(batch, link):
-            if kind == "spawn":
-                link.send("spawn", batch.number, settings, items)
-            else:
-                link.send("fork", batch.number, key, settings, items)
+        for first in range(0, len(requests), CHUNK):
+            for kind, settings, key, items in self._grouped(batch, requests[first : first + CHUNK], link):
+                if kind == "spawn":
+                    link.send("spawn", batch.number, settings, items)
+                else:
+                    link.send("fork", batch.number, key, settings, items)
         self._finish_if_complete(batch)
         return batch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from duende.adapters.contract import (
@@ -101,9 +101,11 @@ class Exchange:
             self._notify.attach(loop)
         self._link.attach(loop, self._on_message, self._on_lost)
 
-    def _grouped(self, batch: Batch, link: Link) -> list[tuple[str, Any, Any, list[Any]]]:
+    def _grouped(
+        self, batch: Batch, requests: Sequence[SpawnRequest], link: Link
+    ) -> list[tuple[str, Any, Any, list[Any]]]:
         groups: dict[tuple[Any, ...], tuple[str, Any, Any, list[Any]]] = {}
-        for request in batch.requests:
+        for request in requests:
             daemon_id = request.daemon_id
             try:
                 launch = self.renderer.render(request)

@@ -15,6 +15,8 @@ SPAWN_TIMEOUT = 30.0
 """Seconds for the warden to answer a start: a cold interpreter under load takes a few of them at most."""
 SPAWN_EACH = 0.1
 """Seconds more for each further daemon of a batch: five times what a Python daemon costs one core."""
+CHUNK = 128
+"""Starts rendered and sent at a time: the warden begins while the next ones are rendered, and what they are made of is not held for all."""
 SIGNAL_TIMEOUT = 5.0
 STOP_MARGIN = 10.0
 DRAIN_TIMEOUT = 1.0
@@ -52,11 +54,10 @@ class Record:
 class Batch:
     """A batch of starts under way."""
 
-    __slots__ = ("by_id", "done", "late", "logs", "number", "requests", "results")
+    __slots__ = ("by_id", "done", "late", "logs", "number", "results")
 
     def __init__(self, number: int, requests: Sequence[SpawnRequest]) -> None:
         self.number = number
-        self.requests = requests
         self.by_id = {request.daemon_id: request for request in requests}
         self.results: dict[str, DaemonHandle | Exception] = {}
         self.logs: dict[str, str | None] = {}
