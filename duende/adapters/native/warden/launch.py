@@ -43,10 +43,11 @@ def start_midwife(batch: int, settings: dict[str, Any], items: list[Any]) -> tup
     return pid, reading
 
 
-def start_spare() -> tuple[int, int, int]:
+def start_spare(settings: dict[str, Any] | None) -> tuple[int, int, int]:
     """Fork a process that waits for one order (batch, settings, items); gives its pid, where the order goes and where its report comes from.
 
-    It ends when the other end of the orders is closed. Raises as `start_midwife` does.
+    With *settings* it applies those at once, and its order has None in their place. It ends when the other end of the orders is closed.
+    Raises as `start_midwife` does.
     """
     pipes: list[int] = []
     try:
@@ -59,13 +60,13 @@ def start_spare() -> tuple[int, int, int]:
         raise
     listening, orders, reading, writing = pipes
     if pid == 0:
-        _in_midwife(writing, listening, None)
+        _in_midwife(writing, listening, None, settings)
     os.close(listening)
     os.close(writing)
     return pid, orders, reading
 
 
-def _in_midwife(writing: int, listening: int | None, order: Any) -> None:
+def _in_midwife(writing: int, listening: int | None, order: Any, ahead: dict[str, Any] | None = None) -> None:
     """Body of the forked process; never returns."""
     code = 70  # EX_SOFTWARE: the report below was not written
     try:
@@ -75,11 +76,15 @@ def _in_midwife(writing: int, listening: int | None, order: Any) -> None:
             os.closerange(low, kept)
             low = kept + 1
         os.closerange(low, 1 << 20)
+        if ahead is not None:
+            apply_settings(ahead)
+            _warm_up(ahead)
         if listening is not None:
             order = _read_order(listening)
         if order is not None:
             batch, settings, items = order
-            write_all(writing, wire.pack(("spawned", batch, deliver(settings, items))))
+            report = deliver(settings, items) if ahead is None else spawn(ahead, items, open_outputs(items))
+            write_all(writing, wire.pack(("spawned", batch, report)))
         code = 0
     finally:
         os._exit(code)
@@ -100,6 +105,19 @@ def deliver(settings: dict[str, Any], items: list[Any]) -> list[tuple[Any, ...]]
         apply_settings(settings)
     except StepError as error:
         return [(item[0], 0, error.errno, error.step, error.about) for item in items]
+    return spawn(settings, items, outputs)
+
+
+def _warm_up(settings: dict[str, Any]) -> None:
+    """Go the way of a start once, as far as a program that does not exist: what is written to on it is copied from the warden now."""
+    nothing: tuple[Any, ...] = ("", "/dev/null/nothing", ["nothing"], {}, "")
+    wire.pack(("spawned", 0, spawn(settings, [nothing], [None])))
+
+
+def spawn(
+    settings: dict[str, Any], items: list[Any], outputs: list[tuple[int, int] | None]
+) -> list[tuple[Any, ...]]:
+    """In the midwife, when *settings* are applied: spawn each item, and say (id, pid) or (id, 0, errno, step, about)."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     base = settings.get("env") or {}
     report: list[tuple[Any, ...]] = []

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PARALLEL = max(2, os.cpu_count() or 1)
 SMALL = 4
 """A batch of at most that many programs is a restart, and where one daemon fails the next failure is near."""
+RIGHTS = frozenset(("uid", "gid", "groups"))
+"""Settings that give up rights which opening a daemon's output needs: they are applied after it."""
 SPARE_FOR = 30.0
 """Seconds a spare midwife waits for work before it is let go: it holds some memory."""
 
@@ -28,7 +30,16 @@ SPARE_FOR = 30.0
 class Midwives:
     """Starts the batches of one warden."""
 
-    __slots__ = ("_spare", "_spare_until", "_spare_wanted", "_warden", "_working", "queue")
+    __slots__ = (
+        "_applied",
+        "_last",
+        "_spare",
+        "_spare_until",
+        "_spare_wanted",
+        "_warden",
+        "_working",
+        "queue",
+    )
 
     def __init__(self, warden: Warden) -> None:
         self._warden = warden
@@ -37,6 +48,9 @@ class Midwives:
         self.queue: list[tuple[int, dict[str, Any], list[Any]]] = []
         self._spare: tuple[int, int, int] | None = None
         """pid, where orders go, where the report comes from."""
+        self._applied: dict[str, Any] | None = None
+        """What the spare has applied ahead: the settings of the last two small batches, where they are the same and keep its rights."""
+        self._last: list[dict[str, Any] | None] = [None, None]
         self._spare_until = 0.0
         self._spare_wanted = False
 
@@ -65,8 +79,11 @@ class Midwives:
             self._drop_spare()
         if self._spare_wanted and self._spare is None and not self.busy:
             self._spare_wanted = False
+            earlier, latest = self._last
+            same = latest is not None and earlier == latest and not RIGHTS.intersection(latest)
+            self._applied = latest if same else None
             try:
-                self._spare = launch.start_spare()
+                self._spare = launch.start_spare(self._applied)
             except OSError:
                 return  # none to be had: the next start forks its own, or says why it cannot
             self._spare_until = time.monotonic() + SPARE_FOR
@@ -102,6 +119,8 @@ class Midwives:
                     continue
                 self._warden.adopt_pid(pid, helper=True)
             self._spare_wanted = self._spare_wanted or small
+            if small:
+                self._last = [self._last[1], settings]
             self._working[report] = wire.Inbox()
             self._warden.watch(report, self._reader_of(report, batch, head))
 
@@ -109,10 +128,15 @@ class Midwives:
         """Give the batch to the spare; where its report comes from, None when there is none."""
         if self._spare is None:
             return None
+        if self._applied is not None and self._applied != settings:
+            self._drop_spare()
+            return None
         _, orders, report = self._spare
         self._spare = None
         try:
-            launch.write_all(orders, wire.pack((batch, settings, items)))
+            launch.write_all(
+                orders, wire.pack((batch, None if self._applied is not None else settings, items))
+            )
         except OSError:  # it died just now, before it began anything
             os.close(report)
             return None
