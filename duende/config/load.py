@@ -112,6 +112,8 @@ def load_fleet(path: str, given: Mapping[str, str | None] | None = None) -> Flee
             )
         return _unique(_tables(data, text, path))
     for key, value in (given or {}).items():
+        if key == "daemon" and value is not None:
+            value = anchored(value, os.curdir)  # noqa: PLW2901 (said by a person, who means it from where they are)
         if value is not None and key not in data and not (key == "daemon" and "binary_path" in data):
             data[key] = value
     try:
@@ -268,6 +270,8 @@ def _decode(data: dict[str, Any], text: str, source: str, prefix: str) -> Daemon
     data = dict(data)
     if isinstance(data.get("restart"), str):
         data["restart"] = {"policy": data["restart"]}
+    if isinstance(data.get("daemon"), str):
+        data["daemon"] = anchored(data["daemon"], os.path.dirname(source))
     mistakes = [*_unknown_keys(data), *_units(data)]
     wrong = [key for key, _ in mistakes]
     config: DaemonConfig | None = None
@@ -294,6 +298,16 @@ def _decode(data: dict[str, Any], text: str, source: str, prefix: str) -> Daemon
         head = lines[0] if len(lines) == 1 else f"{source}: {len(lines)} mistakes, the first: {lines[0]}"
         raise ConfigError(head, problems=lines, key=mistakes[0][0], source=source)
     return config
+
+
+def anchored(target: str, folder: str) -> str:
+    """A `file.py:Class` with the file's path made absolute from *folder*, so that it means the same wherever a manager runs; a module as it
+    is.
+    """
+    file, _, name = target.rpartition(":")
+    if not file.endswith(".py") or os.path.isabs(file):
+        return target
+    return f"{os.path.normpath(os.path.join(os.path.abspath(folder), file))}:{name}"
 
 
 def _without(data: dict[str, Any], keys: list[str]) -> dict[str, Any]:

@@ -187,7 +187,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     binary_path: str | None = None
     """The program to run; a bare name is looked up in PATH."""
     daemon: str | None = None
-    """A `Daemon` class to run: "module:Class" or "path/file.py:Class"."""
+    """A `Daemon` class to run: "module:Class" or "path/file.py:Class"; a relative path is meant from the folder of the file that says it."""
     config_path: str | None = None
     """The daemon's own configuration file, watched by reload."""
     args: tuple[str, ...] = ()

@@ -394,3 +394,25 @@ def test_what_toml_cannot_say_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="as TOML"):
         to_toml(config(settings={"x": [None]}))
     assert "2020-01-02" in to_toml(loads(MINIMAL + "[settings]\nday = 2020-01-02\n"))
+
+
+def test_a_class_in_a_file_is_meant_from_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path lies beside the file that says it, one given on the command line where the person is; modules stay as they are."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    file = tmp_path / "etc" / "d.toml"
+    for said, meant in (
+        ("counter.py:Counter", f"{tmp_path}/etc/counter.py:Counter"),
+        ("../x/counter.py:Counter", f"{tmp_path}/x/counter.py:Counter"),
+        ("/srv/counter.py:Counter", "/srv/counter.py:Counter"),
+        ("package.module:Counter", "package.module:Counter"),
+    ):
+        file.write_text(f'[[daemon]]\nname = "c"\ndaemon = "{said}"\n')
+        ((_, found),) = load_fleet(str(file))
+        assert not isinstance(found, ConfigError)
+        assert found.daemon == meant
+    file.write_text('name = "c"\n')
+    assert load(str(file), daemon="counter.py:Counter").daemon == f"{tmp_path}/home/counter.py:Counter"
