@@ -218,7 +218,7 @@ def _existing(names: Iterable[str]) -> list[str]:
 # Last, so that whatever runs in the same command has run: it ends nox with the gate's own code.
 @nox.session(venv_backend="none")
 def gate(session: nox.Session) -> None:
-    """Decide about a release: `nox -s gate -- --profile linux-native`. nox ends with the gate's exit code."""
+    """Decide about a release: `nox -s gate -- --profile linux-containers`. nox ends with the gate's exit code."""
     done = subprocess.run(
         [harness(session), "-m", "reports.gate", *options(session, GATE)], cwd=HERE, check=False
     )
