@@ -54,6 +54,7 @@ async def run(
         tempfile.TemporaryDirectory(prefix="duende-scenario-", ignore_cleanup_errors=True) as folder,
         Reaper() as reaper,
     ):
+        reaper.lease("remove", path=folder)  # also when nobody gets to leave this block
         lab = Lab(Path(folder), seed, reaper)
         workload = scenario.workload()
         trouble, planned = "", schedule or ()
