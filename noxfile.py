@@ -44,6 +44,7 @@ def harness(session: nox.Session) -> str:
     python, made_for = folder / "bin" / "python", folder / "made-for.json"
     text = json.dumps([sys.version, wanted])
     if not made_for.is_file() or made_for.read_text(encoding="utf-8") != text:
+        session.log(f"making the harness's environment in {folder}: about a minute")
         session.run(sys.executable, "-m", "venv", "--clear", str(folder))
         session.run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted)
         made_for.write_text(text, encoding="utf-8")
@@ -73,6 +74,7 @@ def options(session: nox.Session, known: dict[str, int], *, ids: str = "") -> li
 
 
 FALSIFY = {
+    "--again": 0,
     "--category": 1,
     "--level": 1,
     "--seed": 1,
@@ -82,17 +84,28 @@ FALSIFY = {
     "--list": 0,
     "--out": 1,
 }
-SABOTEURS = {"--category": 1, "--level": 1, "--seed": 1, "--all": 0, "--out": 1}
+SABOTEURS = {"--again": 0, "--category": 1, "--level": 1, "--seed": 1, "--all": 0, "--out": 1}
 SCENARIOS = {"--seed": 1, "--adapter": 1, "--out": 1, "--jobs": 1}
 GATE = {"--profile": 1}
 EVERY = {**FALSIFY, **SABOTEURS, **SCENARIOS, **GATE, "--allure": 0}
+ELSEWHERE = {"--lab", "--allure", "--again"}
+"""Words for other sessions, in the sessions that hand theirs on to another program."""
+FLAKY = HERE / "reports" / "out" / "flaky.txt"
+"""What came out well only the second time, with `-- --again`."""
+
+
+def once_more(session: nox.Session, python: str) -> list[str]:
+    """What stands before a pytest whose failed tests get a second chance, where `-- --again` asks for it."""
+    if "--again" not in session.posargs:
+        return []
+    return [python, "-m", "falsification.kit.again", "--name", session.name, "--flaky", str(FLAKY)]
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the unit, property and repository tests, with branch coverage of duende/.
 
-    Words after `--` go to pytest.
+    Words after `--` go to pytest. With `--again` among them, tests that failed are run once more; the coverage is that of both runs.
     """
     install(session, "tests")
     # Child processes measure themselves too: site runs this line in every interpreter of this environment.
@@ -102,12 +115,16 @@ def tests(session: nox.Session) -> None:
         encoding="ascii",
     )
     session.run("coverage", "erase")
-    own = [word for word in session.posargs if word not in {"--lab", "--allure"}]
+    own = [word for word in session.posargs if word not in ELSEWHERE]
     env = {
         "COVERAGE_PROCESS_START": str(HERE / "pyproject.toml"),
         "COVERAGE_FILE": str(HERE / ".coverage"),  # children run in folders of their own
     }
-    session.run("coverage", "run", "-m", "pytest", "-n", "2", *own, env=env)
+    line = ["coverage", "run", "-m", "pytest", "-n", "2", *own]
+    if first := once_more(session, "python"):  # which is not to be measured itself
+        session.run(*first, "env", *(f"{name}={value}" for name, value in env.items()), *line)
+    else:
+        session.run(*line, env=env)
     session.run("coverage", "combine", "--quiet")
     floor = 0 if own else COVERAGE_FLOOR  # some of the tests cover some of the library
     session.run("coverage", "report", f"--fail-under={floor}", f"--omit={','.join(ON_RUNTIMES)}")
@@ -144,11 +161,14 @@ def scenarios(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def runtimes(session: nox.Session) -> None:
     """Run the adapters, and the lab itself, on real runtimes: systemd, Docker, Podman and containerd, private ones.
-    What is not installed here is skipped with its reason; `nox -s lab` installs it. Words after `--` go to pytest.
+    What is not installed here is skipped with its reason; `nox -s lab` installs it. Words after `--` go to pytest; with `--again`
+    among them, tests that failed are run once more.
     """
-    own = [word for word in session.posargs if word not in {"--lab", "--allure"}]
+    own = [word for word in session.posargs if word not in ELSEWHERE]
+    python = harness(session)
     session.run(
-        harness(session),
+        *once_more(session, python),
+        python,
         "-m",
         "pytest",
         "-c",
@@ -179,9 +199,7 @@ def report(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Compare with other supervisors. Words after `--` go to the bench."""
     install(session, "tests", "bench")
-    session.run(
-        "python", "-m", "bench", *(word for word in session.posargs if word not in {"--lab", "--allure"})
-    )
+    session.run("python", "-m", "bench", *(word for word in session.posargs if word not in ELSEWHERE))
 
 
 @nox.session
@@ -218,7 +236,7 @@ def _existing(names: Iterable[str]) -> list[str]:
 # Last, so that whatever runs in the same command has run: it ends nox with the gate's own code.
 @nox.session(venv_backend="none")
 def gate(session: nox.Session) -> None:
-    """Decide about a release: `nox -s gate -- --profile linux-native`. nox ends with the gate's exit code."""
+    """Decide about a release: `nox -s gate -- --profile linux-containers`. nox ends with the gate's exit code."""
     done = subprocess.run(
         [harness(session), "-m", "reports.gate", *options(session, GATE)], cwd=HERE, check=False
     )

@@ -85,6 +85,7 @@ async def _run_on(platform: Platform, scenario: Scenario, seed: int, schedule: S
         ) as folder,
         Reaper() as reaper,
     ):
+        reaper.lease("remove", path=folder)  # also when nobody gets to leave this block
         lab = Lab(Path(folder), seed, reaper, platform)
         workload = scenario.workload()
         trouble, planned = "", schedule or ()

@@ -9,6 +9,7 @@ import msgspec
 
 from duende.adapters.choose import select_adapter
 from duende.adapters.contract import Capabilities, Platform, Probe, ProbeState
+from duende.adapters.remedy import NATIVE
 from duende.errors import DuendeError, NotSupportedError
 
 PROBE_TIMEOUT = 10.0
@@ -47,8 +48,10 @@ async def _examine() -> list[Finding]:
 async def _ask(name: str, platform: Platform, options: dict[str, Any]) -> Finding:
     try:
         adapter = select_adapter(platform, **options)
-    except NotSupportedError as error:
-        missing = Probe(state=ProbeState.ABSENT, why=error.problem, remedy=error.remedy)
+    except NotSupportedError:
+        missing = Probe(
+            state=ProbeState.ABSENT, why="this version of duende has no adapter for it yet", remedy=NATIVE
+        )
         return Finding(name=name, probe=missing, capabilities=None)
     except DuendeError as error:
         broken = Probe(state=ProbeState.UNHEALTHY, why=error.problem, remedy=error.remedy)

@@ -182,18 +182,24 @@ def platforms(findings: list[dict[str, Any]]) -> None:
     """Print what can be used here and what would help where it cannot, a paragraph each."""
     width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
     name_width = max(len(each["name"]) for each in findings)
+    print(f"{'PLATFORM':<{name_width}}  {'STATE':<9}  WHY, AND WHAT WOULD HELP")
     for each in findings:
         state = coloured(f"{each['state']:<9}", each["state"])
         head = f"{each['name']:<{name_width}}  {state}  "
         indent = " " * (name_width + 13)
         text = f"{each['version']}: {each['why']}" if each["version"] else each["why"]
-        lines = textwrap.wrap(text, max(20, width - len(indent))) or [""]
+        lines = _wrapped(text, width - len(indent))
         print(head + lines[0])
         for line in lines[1:]:
             print(indent + line)
         if each["state"] != "usable" and each["remedy"]:
-            for number, line in enumerate(textwrap.wrap(each["remedy"], max(20, width - len(indent) - 5))):
+            for number, line in enumerate(_wrapped(each["remedy"], width - len(indent) - 5)):
                 print(f"{indent}{'try: ' if number == 0 else '     '}{line}")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of whole words: a command or a path that was broken up could not be copied."""
+    return textwrap.wrap(text, max(20, width), break_on_hyphens=False, break_long_words=False) or [""]
 
 
 def certificates(found: list[dict[str, Any]]) -> None:

@@ -20,6 +20,8 @@ from duende.supervision import SupervisorEvent
 LARGEST_REQUEST = 1 << 20
 LARGEST_BACKLOG = 4 << 20
 """Bytes a slow reader of events may be behind before it is cut off."""
+TURNS_TO_ARRIVE = 3
+"""Turns of the loop until a client that was accepted just before has its connection here (asyncio's `_accept_connection2`)."""
 TURNS_TO_CLOSE = 8
 """Turns of the event loop given to closing connections; a client that does not read is not waited for."""
 
@@ -79,8 +81,8 @@ class Control:
             self._server = None
         for connection in list(self._connections):
             connection.close()
-        for _ in range(TURNS_TO_CLOSE):  # a transport closes its socket in a later turn of the loop
-            if not self._connections:
+        for turn in range(TURNS_TO_CLOSE):  # a transport closes its socket in a later turn of the loop
+            if turn >= TURNS_TO_ARRIVE and not self._connections:
                 break
             await asyncio.sleep(0)
         try:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from falsification.kit import lab, saboteur
+from falsification.kit.again import note
 from falsification.kit.board import board
 from falsification.kit.claim import ClaimsError
 from falsification.kit.falsify import FalsifyRun
@@ -21,7 +22,10 @@ from falsification.kit.progress import Progress, progress
 from falsification.kit.sabotage import SaboteurRun
 from falsification.kit.seeds import DEFAULT_SEED
 from falsification.kit.suite import DEFAULT_SUITE, KIT_ROOT, Suite
+from falsification.kit.verdict import Verdict
 
+FLAKY = "flaky.txt"
+"""In the folder of results: what came out well only the second time, for the summary at the end of CI."""
 EXIT_OK = 0
 """The harness worked; what the verdicts are is the gate's matter."""
 EXIT_BROKEN = 1
@@ -62,6 +66,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--retry", action="store_true", help="try what did not survive once more; a pass is then flaky"
+    )
+    made.add_argument(
+        "--again",
+        action="store_true",
+        help="try what broke, and so said nothing, once more; what then comes out well is flaky, and noted in OUT/flaky.txt",
     )
     made.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="attempts side by side (default: processors)"
@@ -120,15 +129,24 @@ async def _main(options: argparse.Namespace, seed: int) -> int:
         survivors = [name for name in ids if options.all or ledger.claim(name)["verdict"] == "survived"]
         with progress("saboteurs") as shown:
             sabotage = SaboteurRun(suite, plan, ledger, out, shown, seed=seed)
-            await sabotage.run(survivors)
+            await sabotage.run(survivors, again=options.again)
         _summary(ledger, survivors, shown)
+        note(out / FLAKY, "saboteurs", sabotage.flaky)
         return EXIT_BROKEN if sabotage.broken else EXIT_OK
     with progress("attempts") as shown:
         run = FalsifyRun(suite, plan, ledger, out, shown, seed=seed, jobs=max(1, options.jobs))
-        await run.run(ids, retry=options.retry)
+        await run.run(ids, retry=_retried(options))
     for text, style in board(ledger.data["claims"], claims):
         shown.line(text, style)
+    note(out / FLAKY, "falsify", run.flaky)
     return EXIT_BROKEN if run.lost else EXIT_OK
+
+
+def _retried(options: argparse.Namespace) -> set[Verdict]:
+    """The verdicts that are tried once more."""
+    if options.retry:
+        return {Verdict.FALSIFIED, Verdict.BROKEN}
+    return {Verdict.BROKEN} if options.again else set()
 
 
 def _list(ids: Sequence[str], plan: Plan) -> None:

@@ -5,7 +5,7 @@ entered as it ends.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,12 @@ class FalsifyRun:
         self.lost: list[str] = []
         """Claims whose attempt ended without a record: the harness, not the claim, is at fault."""
         self.total = 0
+        self.flaky: list[str] = []
+        """Claims that survived only when tried once more."""
         self._flaky = False
 
-    async def run(self, ids: Sequence[str], *, retry: bool) -> None:
-        """Attempt *ids*; with *retry*, those that did not survive once more, alone: a pass is then flaky."""
+    async def run(self, ids: Sequence[str], *, retry: Collection[Verdict] = ()) -> None:
+        """Attempt *ids*; those with a verdict of *retry* once more, alone: a pass is then flaky."""
         chosen = [self.plan.attempts[name] for name in ids if name in self.plan.attempts]
         self.total = len(chosen)
         own, on_runtime = self._parted(chosen)
@@ -56,13 +58,13 @@ class FalsifyRun:
         with held(bool(on_runtime), self.progress.line):
             await self._group([each for each in on_runtime if not each.alone], "runtimes", jobs=self.jobs)
             await self._group([each for each in on_runtime if each.alone], "runtimes-alone", jobs=1)
-        failed = [
-            each for each in chosen if self.ledger.claim(each.claim)["verdict"] in {"falsified", "broken"}
-        ]
-        if retry and failed:
+        failed = [each for each in chosen if Verdict(self.ledger.claim(each.claim)["verdict"]) in retry]
+        if failed:
             self.progress.line(f"once more: {' '.join(each.claim for each in failed)}", "bold")
             self._flaky = True
             self.finished.clear()
+            again = {each.claim for each in failed}
+            self.lost = [name for name in self.lost if name not in again]
             self.total = len(failed)
             with held(bool(self._parted(failed)[1]), self.progress.line):
                 await self._group(failed, "retry", jobs=1)
@@ -113,6 +115,8 @@ class FalsifyRun:
         if name in self.running:
             self.running.remove(name)
         flaky = self._flaky and record["verdict"] == Verdict.SURVIVED.value
+        if flaky:
+            self.flaky.append(name)
         self.ledger.put(name, record, saboteurs=self.plan.attempts[name].saboteurs, flaky=flaky)
         self.ledger.save()
         entry = self.ledger.claim(name)

@@ -60,14 +60,18 @@ class SaboteurRun:
         self.seed = seed
         self.broken: list[str] = []
         """Saboteurs that cannot be planted: the harness is at fault."""
+        self.flaky: list[str] = []
+        """Saboteurs that were caught only when tried once more, with their claims."""
         self._defects = saboteurs.load(suite.saboteurs)
         self._done = 0
         self._total = 0
         self._running: list[str] = []
+        self._unclear: list[tuple[Planned, str]] = []
 
-    async def run(self, ids: Sequence[str]) -> None:
+    async def run(self, ids: Sequence[str], *, again: bool = False) -> None:
         """Run every saboteur of the attempts of *ids*: those of attempts that measure time one by one, the
-        others two at a time.
+        others two at a time. With *again*, those whose attempt proved nothing (broken, vacuous, without a record)
+        once more, alone; never one that went unnoticed.
         """
         pairs = [
             (attempt, name)
@@ -81,7 +85,20 @@ class SaboteurRun:
         await self._all([pair for pair in pairs if pair not in on_runtime])
         with held(bool(on_runtime), self.progress.line):
             await self._all(on_runtime)
+        if again and self._unclear:
+            await self._once_more(self._unclear)
         self.ledger.save()
+
+    async def _once_more(self, pairs: list[tuple[Planned, str]]) -> None:
+        labels = [f"{attempt.claim}/{name}" for attempt, name in pairs]
+        self.progress.line(f"once more: {' '.join(labels)}", "bold")
+        self._unclear = []
+        self._total += len(pairs)
+        claims = self.suite.claims()
+        with held(any(uses_runtime(claims[each.claim].needs) for each, _ in pairs), self.progress.line):
+            for (attempt, name), label in zip(pairs, labels, strict=True):
+                if await self._one(attempt, name):
+                    self.flaky.append(label)
 
     async def _all(self, pairs: Sequence[tuple[Planned, str]]) -> None:
         gate = asyncio.Semaphore(AT_ONCE)
@@ -98,7 +115,7 @@ class SaboteurRun:
             if attempt.alone:
                 await self._one(attempt, name)
 
-    async def _one(self, attempt: Planned, name: str) -> None:
+    async def _one(self, attempt: Planned, name: str) -> bool:
         label = f"{attempt.claim}/{name}"
         self._running.append(label)
         self.progress.running(self._running, self._done, self._total)
@@ -116,6 +133,7 @@ class SaboteurRun:
         )
         self.progress.line(line, STYLES["caught" if caught else "missed"])
         self.progress.running(self._running, self._done, self._total)
+        return caught
 
     async def _try(self, attempt: Planned, name: str) -> tuple[bool, str]:
         defect = self._defects[name]
@@ -138,7 +156,11 @@ class SaboteurRun:
                 suite = suite.inside(saboteurs.plant(defect, self.suite.root, self.suite.copied, tree))
             log = records / attempt.claim / "pytest.log"
             await run_pytest(suite, arguments, log=log, deadline=attempt.timeout + SLACK_S)
-        return judge(self.plan.saboteurs[name], _record(records / attempt.claim / "record.json"))
+        record = _record(records / attempt.claim / "record.json")
+        caught, why = judge(self.plan.saboteurs[name], record)
+        if not caught and (record is None or record["verdict"] != "survived"):
+            self._unclear.append((attempt, name))
+        return caught, why
 
 
 def _record(path: Path) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ class Record:
         "exit",
         "handle",
         "held",
+        "host",
         "leftovers",
         "name",
         "notify",
@@ -66,6 +67,8 @@ class Record:
         """systemd has unloaded the unit."""
         self.held = 0
         """The connection (`Bus.generation`) that took a reference to the unit, 0 for none."""
+        self.host = (0, 0)
+        """A process as systemd numbers it, and the number it has here, found while systemd was still waiting for its exec."""
         self.started = False
         """The start has been answered: what ends now is an exit and no failed start."""
         self.told: set[tuple[str, str]] = set()

@@ -65,7 +65,7 @@ class Starter(Exchange):
         record.held = self.bus.generation  # by AddRef
         try:
             await self._submit(record, config, properties)
-            return self._started(record, request, facts, await self.host_pid(record))
+            return self._started(record, request, facts, await self._seen_pid(record))
         except BaseException as error:
             await self._undo(record, error)
             raise
@@ -113,6 +113,11 @@ class Starter(Exchange):
         try:
             done.add_done_callback(lambda _: record.wake())
             known, notify = record.state, record.notify
+            if not notify and not self.bus.local:
+                # Finding its number here takes a few files: time that systemd needs anyway, until the exec has happened.
+                await record.until(lambda: done.done() or known.ended or known.main_pid > 0, limit)
+                if known.main_pid > 0 and not done.done():
+                    record.host = known.main_pid, await self.host_pid(record)
             # A main process that has ended already is enough to know: the job lasts until what it left behind has ended as well.
             if not await record.until(
                 lambda: done.done() or known.ended or (notify and known.main_pid > 0), limit
@@ -135,6 +140,13 @@ class Starter(Exchange):
                 remedy="try again",
             )
         self._judge(record, config, result)
+
+    async def _seen_pid(self, record: Record) -> int:
+        """The number of its main process here; raises as `host_pid` does."""
+        inside, here = record.host
+        if here and inside == (record.state.exec_pid or record.state.main_pid):
+            return here
+        return await self.host_pid(record)
 
     async def _became_program(self, record: Record, done: asyncio.Future[str], limit: float) -> None:
         """Wait until the process that systemd forked is seen to run the program: then its environment is the daemon's, mark and all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,10 +145,33 @@ def test_a_retried_pass_is_flaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "F009 falsified" in done.stdout
 
 
+def test_what_broke_once_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --again a broken attempt has a second chance, a falsified one has none; what it comes to is flaky and noted."""
+    monkeypatch.setenv("TOY_MARKER", str(tmp_path / "marker"))
+    suite = changed(tmp_path, "attempts_slow.py", "trial.check(False,", 'raise KeyError("unlucky",')
+    out = tmp_path / "out"
+    done = command(out, "F003", "F005", "F009", "--again", suite=suite)
+    found = {name: (entry["verdict"], entry["flaky"]) for name, entry in claims(out).items()}
+    assert found["F009"] == ("survived", True), done.stdout
+    assert found["F005"] == ("broken", False)
+    assert found["F003"] == ("falsified", False)
+    tried = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    assert [sum(name in line for line in tried) for name in ("F003", "F005", "F009")] == [1, 2, 2]
+    assert (out / "flaky.txt").read_text(encoding="utf-8") == "falsify: F009\n"
+
+
+def test_a_saboteur_that_proved_nothing_is_tried_again(ran: Ran, tmp_path: Path) -> None:
+    """One under which the attempt broke, but none that went unnoticed; what stays broken stays uncaught."""
+    out = tmp_path / "out"
+    shutil.copytree(ran[0], out)
+    done = command(out, "--saboteurs", "--again", "F001")
+    assert "once more: F001/toy-crashes" in done.stdout
+    assert done.stdout.count("toy-crashes") > done.stdout.count("toy-is-rude")
+    assert not (out / "flaky.txt").exists()
+
+
 def changed(tmp_path: Path, file: str, old: str, new: str) -> Path:
     """A copy of the toy suite with one change."""
-    import shutil
-
     root = tmp_path / "toy"
     shutil.copytree(TOY, root, ignore=shutil.ignore_patterns("__pycache__", "__init__.py"))
     for package in ("toyproduct", "toy_saboteurs"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from falsification.kit.verdict import Level
 from reports import gate, profile, verdicts
 from reports.gate import Code, decide
 
-CLAIMS = Suite.read(DEFAULT_SUITE).claims()
+SUITE = Suite.read(DEFAULT_SUITE)
+CLAIMS = SUITE.claims()
 PROFILE = profile.load("linux-native", CLAIMS)
 NEEDED = sorted(PROFILE.needs)
 TREE = Tree(commit="a" * 40, dirty=False)
@@ -268,6 +270,34 @@ def test_needed_scenarios_decide_too(verdict: str | None, code: Code) -> None:
     assert decide(data, asked, TREE).code is code
 
 
-def test_every_profile_can_be_read() -> None:
-    """The profiles of the repository are well formed."""
-    assert [profile.load(name, CLAIMS).name for name in profile.names()] == profile.names()
+@pytest.mark.parametrize("name", profile.names())
+def test_a_shipped_profile_is_sound(name: str) -> None:
+    """It can be read, asks for known claims at no less than they require, that somebody attempts, and passes perfect verdicts."""
+    shipped = profile.load(name, CLAIMS)
+    assert shipped.name == name
+    assert shipped.title
+    table = tomllib.loads((profile.FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    asked = {each: Level(level) for level, ids in table["needs"].items() for each in ids}
+    assert set(asked) <= set(CLAIMS)
+    assert [each for each, level in asked.items() if not level.meets(CLAIMS[each].requires)] == []
+    assert [each for each in asked if each in SUITE.unattempted()] == []
+    assert decide(perfect(), shipped, TREE).code is Code.PASS
+
+
+def test_the_profiles_there_are() -> None:
+    """One for each kind of machine a release is tried on; the README's section on the gate and CI name all of them."""
+    assert profile.names() == ["linux-containers", "linux-native", "linux-systemd"]
+    root = profile.FOLDER.parents[1]
+    for document in ("README.md", "reports/README.md"):
+        text = (root / document).read_text(encoding="utf-8")
+        assert [name for name in profile.names() if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_a_claim_that_fell_fails_its_profile(name: str) -> None:
+    """Whichever of its claims it is."""
+    shipped = profile.load(name, CLAIMS)
+    for needed in shipped.needs:
+        data = perfect()
+        next(entry for entry in data["claims"] if entry["id"] == needed).update(verdict="falsified", why="x")
+        assert decide(data, shipped, TREE).code is Code.FALSIFIED
