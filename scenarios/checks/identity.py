@@ -26,6 +26,30 @@ def one_generation_at_a_time(name: str) -> Checker:
     return one_generation_at_a_time_check
 
 
+def never_two_at_once(name: str, looks: int) -> Checker:
+    """No look from outside finds two instances of *name*, and none says itself that it met another.
+
+    It takes so many *looks* that find one, and more than one life.
+    """
+
+    def never_two_at_once_check(history: Sequence[Operation]) -> Result:
+        found = observed(history, "instances", name=name)
+        for look in found:
+            if len(look.value["pids"]) > 1:
+                return false(f"two instances of {name} at {look.time:.2f} s: {look.value['pids']}")
+        lives = observed(history, "life", name=name)
+        if clashes := [life for life in lives if life.value["clash"]]:
+            return false(f"an instance of {name} met another at {clashes[0].value['begin']:.2f} s")
+        if len({(life.value["boot"], life.value["space"], life.value["born"]) for life in lives}) < 2:
+            return vacuous(f"only {len(lives)} life of {name}")
+        alive = sum(len(look.value["pids"]) == 1 for look in found)
+        if alive < looks:
+            return vacuous(f"only {alive} of {looks} looks found {name}")
+        return true(f"{len(lives)} lives of {name}, never two in {len(found)} looks")
+
+    return never_two_at_once_check
+
+
 def still_ending(name: str, seconds: float, times: int) -> Checker:
     """At least *times* a restart was asked for while the old tree went on for *seconds* longer; else it is vacuous."""
 
