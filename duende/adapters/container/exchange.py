@@ -20,6 +20,7 @@ from duende.adapters.container.records import (
     RECONNECT_MAX,
     SETTLE,
     SETTLE_EVERY,
+    SETTLE_MISSED,
     STARTS_AT_ONCE,
     TIMEOUT,
     Doomed,
@@ -293,7 +294,7 @@ class Exchange:
             record.settling = self._spawn_task(self._find_end(record))
 
     async def _find_end(self, record: Record) -> None:
-        deadline = time.monotonic() + SETTLE
+        began = time.monotonic()
         while record.exit is None:
             record.nudge.clear()
             dead = record.watch is not None and record.watch.ended
@@ -315,7 +316,8 @@ class Exchange:
                     return
                 if not dead:
                     return
-            if time.monotonic() >= deadline:
+            missed = state is not None and record.missed(state) and self._known(record)
+            if time.monotonic() >= began + (SETTLE_MISSED if missed else SETTLE):
                 self._ended(record, None)
                 return
             try:
@@ -323,6 +325,9 @@ class Exchange:
                     await record.nudge.wait()
             except TimeoutError:
                 continue  # the runtime's own report takes a little longer than the kernel's
+
+    def _known(self, record: Record) -> bool:
+        return record.watch is not None and record.watch.exit().known
 
     def _ended(self, record: Record, state: State | None) -> None:
         if record.exit is not None:
