@@ -8,6 +8,7 @@
 | `schedule.py` | the nemesis's plan, a pure function of the seed |
 | `nemesis.py` | injects and heals by that plan, with a proof that each fault took effect |
 | `lab.py` | what a workload drives; every call is in the history |
+| `platforms/` | where the daemons run: this host, systemd, Docker, Podman |
 | `drivers.py` | managers: in this process, or in one of their own over the control socket |
 | `look.py` | what can be seen of processes from outside |
 | `shrink.py` | makes a failing schedule smaller |
@@ -19,5 +20,6 @@
 
 The reaper that undoes what a fault did, even when the scenario is killed, is the lab's: `fixtures/reaper.py`.
 
-`python -m scenarios --list` names them, `python -m scenarios S001 S014 --seed 7` runs some.
+`python -m scenarios --list` names them, `python -m scenarios S001 S014 --seed 7` runs some, each on all its
+platforms, or on those that `--adapter docker` names.
 """

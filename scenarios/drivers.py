@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from duende.adapters.contract import PlatformAdapter
 from duende.clock import SYSTEM_CLOCK, Clock
 from duende.config.load import decode_json
 from duende.config.model import DaemonConfig
@@ -81,9 +82,20 @@ class Driver(Protocol):
 class InProcess:
     """A `DaemonManager` in this event loop."""
 
-    def __init__(self, folder: Path, *, clock: Clock = SYSTEM_CLOCK, keep: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        adapter: PlatformAdapter | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        keep: bool = False,
+    ) -> None:
         self.manager = DaemonManager(
-            state_dir=str(folder / "state"), runtime_dir=str(folder / "run"), clock=clock, keep=keep
+            adapter=adapter,
+            state_dir=str(folder / "state"),
+            runtime_dir=str(folder / "run"),
+            clock=clock,
+            keep=keep,
         )
 
     async def open(self, listener: Listener) -> None:
@@ -177,8 +189,9 @@ class Connection:
 class OwnProcess:
     """A manager started by its command, and its control socket."""
 
-    def __init__(self, folder: Path, reaper: Reaper) -> None:
+    def __init__(self, folder: Path, reaper: Reaper, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
+        self._environment = environment or {}
         self.fleet = folder / "FLEET.toml"
         self.socket = folder / "run" / "control.sock"
         self._reaper = reaper
@@ -197,7 +210,10 @@ class OwnProcess:
         # One short open of a local file before anything runs that a pause could disturb.
         with open(self.folder / "manager.log", "ab") as log:  # noqa: ASYNC230
             self.process = await asyncio.create_subprocess_exec(
-                *command, stdout=log, stderr=log, env={**os.environ, **self._reaper.environment}
+                *command,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self._environment, **self._reaper.environment},
             )
         self._reaper.lease_process("kill", self.process.pid)
         return self.process.pid

@@ -16,8 +16,9 @@ from pathlib import Path
 from fixtures.lease import Reaper
 from scenarios.checks import Result, Verdict, everything, worst
 from scenarios.faults.base import Fault
-from scenarios.history import History, Operation
+from scenarios.history import History, Operation, write
 from scenarios.lab import Lab
+from scenarios.platforms import LEVELS, Platform, enter
 from scenarios.scenario import Scenario, UnmetNeedError, Workload
 from scenarios.schedule import Schedule, plan
 
@@ -35,6 +36,8 @@ class Report:
     verdict: str
     """survived, falsified, vacuous, broken or unattempted, as for a claim."""
     why: str
+    adapter: str = "native"
+    """Where it ran."""
     results: list[Result] = field(default_factory=list)
     """Of each checker."""
     schedule: Schedule = ()
@@ -44,17 +47,45 @@ class Report:
     duration: float = 0.0
     history: list[Operation] = field(default_factory=list)
 
+    @property
+    def level(self) -> str:
+        """The evidence level of where it ran."""
+        return LEVELS[self.adapter]
+
 
 async def run(
-    scenario: Scenario, seed: int, *, out: Path | None = None, schedule: Schedule | None = None
+    scenario: Scenario,
+    seed: int,
+    *,
+    adapter: str = "native",
+    out: Path | None = None,
+    schedule: Schedule | None = None,
 ) -> Report:
-    """One run. *out* is a folder for the history; *schedule* replaces the one that the seed gives."""
+    """One run on one platform, that of *adapter*.
+
+    *out* is a folder for the history; *schedule* replaces the one that the seed gives.
+    """
     began = time.monotonic()
+    try:
+        with enter(adapter, shared=not scenario.breaks_runtime) as platform:
+            report = await _run_on(platform, scenario, seed, schedule)
+    except UnmetNeedError as error:
+        report = Report(scenario=scenario, seed=seed, verdict="unattempted", why=str(error))
+    report.adapter = adapter
+    report.duration = time.monotonic() - began
+    if out is not None and report.history:
+        write(out / scenario.id / adapter / "history.jsonl", report.history)
+    return report
+
+
+async def _run_on(platform: Platform, scenario: Scenario, seed: int, schedule: Schedule | None) -> Report:
     with (
-        tempfile.TemporaryDirectory(prefix="duende-scenario-", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryDirectory(
+            prefix="duende-scenario-", dir=platform.base, ignore_cleanup_errors=True
+        ) as folder,
         Reaper() as reaper,
     ):
-        lab = Lab(Path(folder), seed, reaper)
+        lab = Lab(Path(folder), seed, reaper, platform)
         workload = scenario.workload()
         trouble, planned = "", schedule or ()
         try:
@@ -63,17 +94,14 @@ async def run(
             if schedule is None:
                 planned = make_plan(seed, workload, offered)
             trouble = await _play(scenario, workload, lab, offered, planned)
-        except UnmetNeedError as error:
-            return Report(scenario=scenario, seed=seed, verdict="unattempted", why=str(error))
+        except UnmetNeedError:
+            raise
         except Exception as error:  # noqa: BLE001 - a broken run is a verdict of its own
             trouble = _where(error)
         finally:
             trouble = await _close(lab) or trouble
         report = judge(scenario, lab.history, trouble)
     report.seed, report.schedule, report.faults = seed, planned, list(lab.nemesis.names)
-    report.duration = time.monotonic() - began
-    if out is not None:
-        lab.history.write(out / scenario.id / "history.jsonl")
     return report
 
 

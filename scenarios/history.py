@@ -125,9 +125,13 @@ class History:
 
     def write(self, path: Path) -> None:
         """Write it as JSON lines."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        encoder = msgspec.json.Encoder()
-        path.write_bytes(encoder.encode_lines(self.operations))
+        write(path, self.operations)
+
+
+def write(path: Path, operations: Iterable[Operation]) -> None:
+    """Write a history as JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.Encoder().encode_lines(operations))
 
 
 def read(path: Path) -> list[Operation]:

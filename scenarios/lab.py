@@ -15,6 +15,7 @@ from scenarios import look
 from scenarios.drivers import Driver, InProcess, OwnProcess, RefusedError, Table
 from scenarios.history import History, observed
 from scenarios.nemesis import Nemesis
+from scenarios.platforms import Native, Platform
 from scenarios.schedule import rng
 
 ANSWER_WITHIN = 45.0
@@ -27,8 +28,10 @@ Longer than any timeout that the workloads configure.
 class Lab:
     """One run: its folder, its history, its reaper, its nemesis and its manager."""
 
-    def __init__(self, folder: Path, seed: int, reaper: Reaper) -> None:
+    def __init__(self, folder: Path, seed: int, reaper: Reaper, platform: Platform | None = None) -> None:
         self.folder = folder
+        self.platform = platform or Native()
+        """Where its daemons run."""
         self.seed = seed
         self.reaper = reaper
         self.history = History()
@@ -43,7 +46,8 @@ class Lab:
 
     async def manager(self, *, clock: Clock = SYSTEM_CLOCK, keep: bool = False) -> InProcess:
         """A manager in this process."""
-        driver = InProcess(self.folder, clock=clock, keep=keep)
+        adapter = self.platform.adapter(self.folder, keep=keep)
+        driver = InProcess(self.folder, adapter=adapter, clock=clock, keep=keep)
         await driver.open(self._on_event)
         self.driver = driver
         return driver
@@ -52,8 +56,8 @@ class Lab:
         """A manager in a process of its own that comes up with *tables*; without *connect* nobody waits for
         it.
         """
-        driver = OwnProcess(self.folder, self.reaper)
-        driver.write_fleet([self.marked(table) for table in tables])
+        driver = OwnProcess(self.folder, self.reaper, self.platform.environment)
+        driver.write_fleet([self.addressed(table) for table in tables])
         if connect:
             await driver.open(self._on_event)
         else:
@@ -62,8 +66,16 @@ class Lab:
         return driver
 
     def marked(self, table: Table) -> Table:
-        """The table, with the reaper's mark in the daemon's environment."""
+        """The table for this platform, with the reaper's mark in the daemon's environment."""
+        table = self.platform.table(table, self.folder)
         return {**table, "env": {**table.get("env", {}), **self.reaper.environment}}
+
+    def addressed(self, table: Table) -> Table:
+        """The marked table for a manager in a process of its own, which learns from it which adapter to use."""
+        table = self.marked(table)
+        if self.platform.asked_for is None:
+            return table
+        return {**table, "platform": {"adapter": self.platform.asked_for, **table.get("platform", {})}}
 
     def _on_event(self, happened: dict[str, Any]) -> None:
         self.history.observe("manager", "event", happened)

@@ -19,8 +19,8 @@ def entry(report: Report) -> dict[str, Any]:
     return {
         "id": report.scenario.id,
         "title": report.scenario.title,
-        "adapter": report.scenario.adapter,
-        "level": report.scenario.level,
+        "adapter": report.adapter,
+        "level": report.level,
         "verdict": report.verdict,
         "why": report.why,
         "seed": report.seed,

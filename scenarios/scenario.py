@@ -77,8 +77,10 @@ class Scenario:
     workload: Callable[[], Workload]
     """Makes a fresh workload for each run."""
     checks: tuple[Checker, ...]
-    adapter: str = "native"
-    level: str = "process"
+    adapters: tuple[str, ...] = ("native",)
+    """Where it runs, with the same checkers: of native, systemd, docker, podman."""
+    breaks_runtime: bool = False
+    """Whether it does something to the runtime itself, and so needs one that no other scenario uses."""
     limit: float = 60.0
     """Seconds the workload may take; longer is no verdict."""
     recovery: float = 15.0

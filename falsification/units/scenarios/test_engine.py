@@ -98,7 +98,7 @@ def test_a_good_run_survives(tmp_path: Path) -> None:
     assert report.verdict == "survived", report.why
     assert report.faults == ["switch", "switch"]
     assert fault.healed == 2
-    assert read(tmp_path / "S999" / "history.jsonl") == report.history
+    assert read(tmp_path / "S999" / "native" / "history.jsonl") == report.history
     assert json.loads(json.dumps(entry(report)))["operations"] == len(report.history)
 
 
