@@ -292,6 +292,7 @@ class SystemdAdapter(Identity, PlatformAdapter):
         """Stop what runs unless told to keep it, and leave the bus."""
         if not self._keep and self._records:
             await asyncio.gather(*(self._end_for_good(record) for record in list(self._records.values())))
+        await self._ended_sweeping()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

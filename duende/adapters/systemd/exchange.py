@@ -80,6 +80,9 @@ class Exchange:
         """Results of jobs that were over before their number was known here."""
         self._starting = 0
         self._reloading = False
+        self._doomed: dict[str, Record] = {}
+        """By unit: starts that were given up, and may yet come about."""
+        self._sweeper: asyncio.Task[None] | None = None
         self._stops: dict[str, asyncio.Task[StopCertificate]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -363,10 +366,11 @@ class Exchange:
             # Only units' own managers may be told to keep them (polkit); RemainAfterExit keeps it as well.
             _log.debug("cannot keep %s loaded: %s", record.unit, refusal)
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

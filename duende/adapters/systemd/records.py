@@ -27,12 +27,14 @@ class Record:
     """One unit that this adapter started or adopted."""
 
     __slots__ = (
+        "asked",
         "daemon_id",
         "delegated",
         "exit",
         "handle",
         "held",
         "leftovers",
+        "looks",
         "name",
         "notify",
         "path",
@@ -68,6 +70,10 @@ class Record:
         """The connection (`Bus.generation`) that took a reference to the unit, 0 for none."""
         self.started = False
         """The start has been answered: what ends now is an exit and no failed start."""
+        self.asked = 0.0
+        """Monotonic time at which systemd was asked to start it; 0 while that was not done, or was refused."""
+        self.looks = 0
+        """Looks in a row that found nothing of a start that was given up."""
         self.told: set[tuple[str, str]] = set()
         """(kind, invocation) of events that come once for each start."""
         self.seen_pid = 0
