@@ -9,7 +9,7 @@ import time
 from dbus_fast import Variant
 
 from duende.adapters.contract import DaemonHandle, SpawnRequest
-from duende.adapters.systemd import parse
+from duende.adapters.systemd import memory, parse
 from duende.adapters.systemd.bus import MANAGER, MANAGER_PATH, PROPERTIES, UNIT, Refusal
 from duende.adapters.systemd.cgroup import MARK
 from duende.adapters.systemd.facts import OLDEST, Facts
@@ -209,6 +209,7 @@ class Starter(Sweeping):
             config_hash=request.config_hash,
             data=data,
         )
+        record.watch_memory(memory.watch(record.unit, pid))
         record.started = True
         record.seen_pid = state.main_pid
         # What happened meanwhile is reported once the caller has the handle.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from duende.adapters.systemd import parse
+from duende.adapters.systemd.asking import GONE
 from duende.adapters.systemd.bus import PROPERTIES, UNIT, Refusal
-from duende.adapters.systemd.exchange import GONE, Exchange
+from duende.adapters.systemd.exchange import Exchange
 from duende.adapters.systemd.records import Record
 from duende.errors import DuendeError
 
