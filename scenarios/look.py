@@ -82,6 +82,35 @@ def alive(pid: int) -> bool:
     return state_of(pid) not in ("", "Z", "X")
 
 
+def space_of(pid: int) -> str:
+    """The pid namespace of a process, empty when there is none."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
+def outside(pid: int, space: str) -> int:
+    """What this side calls the process that is *pid* in the pid namespace *space* (pid_namespaces(7)).
+
+    Raises:
+        ProcessLookupError: there is none.
+    """
+    if space == space_of(os.getpid()):
+        return pid
+    for name in os.listdir("/proc"):
+        if not name.isdecimal() or space_of(int(name)) != space:
+            continue
+        try:
+            status = Path(f"/proc/{name}/status").read_text()
+        except OSError:
+            continue
+        numbers = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
+        if numbers and int(numbers[-1]) == pid:
+            return int(name)
+    raise ProcessLookupError(f"no process {pid} in {space}")
+
+
 def tree(root: int) -> list[int]:
     """*root* and everything below it."""
     below: dict[int, list[int]] = {}

@@ -24,6 +24,8 @@ class Nemesis:
         self._turn = asyncio.Lock()
         self.names: list[str] = []
         """Faults that took effect, in order."""
+        self.finished = asyncio.Event()
+        """The schedule is over, and all of it healed."""
 
     async def strike(self, fault: Fault, pick: int = 0) -> bool:
         """Inject one fault; whether it took effect."""
@@ -72,3 +74,4 @@ class Nemesis:
             if await self.strike(fault, step.pick):
                 await asyncio.sleep(step.hold)
             await self.heal(fault)
+        self.finished.set()

@@ -27,6 +27,15 @@ def daemon(
     return {**table, **more}
 
 
+def daemon_class(
+    target: str, name: str, *, restart: dict[str, Any] | str = "never", **more: Any
+) -> dict[str, Any]:
+    """A table for a `Daemon` class, *target* being file.py:Class; it says itself when it is ready."""
+    policy = {"policy": restart} if isinstance(restart, str) else restart
+    table = {"name": name, "daemon": target, "restart": policy, "logging": {"destination": "null"}, "env": {}}
+    return {**table, **more}
+
+
 def always(*, initial_delay: float = 0.0, max_retries: int = 1_000_000, **more: Any) -> dict[str, Any]:
     """A restart table that never tires."""
     return {"policy": "always", "initial_delay": initial_delay, "max_retries": max_retries, **more}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from scenarios.checks.core import Checker, Result, false, true, vacuous
-from scenarios.history import Operation, observed
+from scenarios.history import Operation, observed, pairs
 
 
 def one_generation_at_a_time(name: str) -> Checker:
@@ -24,6 +24,54 @@ def one_generation_at_a_time(name: str) -> Checker:
         return true(f"{len(generations)} generations of {name}, one at a time")
 
     return one_generation_at_a_time_check
+
+
+def never_two_at_once(name: str, looks: int) -> Checker:
+    """No look from outside finds two instances of *name*, and none says itself that it met another.
+
+    It takes so many *looks* that find one, and more than one life.
+    """
+
+    def never_two_at_once_check(history: Sequence[Operation]) -> Result:
+        found = observed(history, "instances", name=name)
+        for look in found:
+            if len(look.value["pids"]) > 1:
+                return false(f"two instances of {name} at {look.time:.2f} s: {look.value['pids']}")
+        lives = observed(history, "life", name=name)
+        if clashes := [life for life in lives if life.value["clash"]]:
+            return false(f"an instance of {name} met another at {clashes[0].value['begin']:.2f} s")
+        if len({(life.value["boot"], life.value["space"], life.value["born"]) for life in lives}) < 2:
+            return vacuous(f"only {len(lives)} life of {name}")
+        alive = sum(len(look.value["pids"]) == 1 for look in found)
+        if alive < looks:
+            return vacuous(f"only {alive} of {looks} looks found {name}")
+        return true(f"{len(lives)} lives of {name}, never two in {len(found)} looks")
+
+    return never_two_at_once_check
+
+
+def still_ending(name: str, seconds: float, times: int) -> Checker:
+    """At least *times* a restart was asked for while the old tree went on for *seconds* longer; else it is vacuous."""
+
+    def still_ending_check(history: Sequence[Operation]) -> Result:
+        asked = [
+            begun.time
+            for begun, _ in pairs(history)
+            if begun.f == "restart" and begun.value.get("name") == name
+        ]
+        spans = []
+        for generation in observed(history, "generation", name=name):
+            began, ended = generation.value["began"], generation.value["ended"]
+            if ended is not None:
+                spans += [max((ended - at for at in asked if began < at < ended), default=0.0)]
+        slow = [span for span in spans if span >= seconds]
+        if len(slow) < times:
+            return vacuous(
+                f"only {len(slow)} restarts of {name} met a tree that was still ending, not {times}"
+            )
+        return true(f"{len(slow)} restarts met a tree that was still ending, up to {max(slow):.2f} s")
+
+    return still_ending_check
 
 
 def stranger_untouched() -> Checker:

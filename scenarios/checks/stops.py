@@ -85,6 +85,26 @@ def nothing_left() -> Checker:
     return nothing_left_check
 
 
+def between_lives(name: str, times: int) -> Checker:
+    """At least *times* the stop came while *name* was down and about to be restarted; fewer are vacuous."""
+
+    def between_lives_check(history: Sequence[Operation]) -> Result:
+        last, count = "", 0
+        for operation in history:
+            value = operation.value if isinstance(operation.value, dict) else {}
+            if value.get("name") != name:
+                continue
+            if operation.f == "event":
+                last = str(value["kind"])
+            elif operation.f == "stop" and operation.kind is Kind.INVOKE:
+                count += last == "restarting"
+        if count < times:
+            return vacuous(f"only {count} stops of {name} came between two lives, not {times}")
+        return true(f"{count} stops came between two lives")
+
+    return between_lives_check
+
+
 def stays_stopped() -> Checker:
     """After a stop has returned nothing starts until somebody asks for it."""
 

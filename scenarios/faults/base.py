@@ -6,6 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from fixtures.lease import Lease, Reaper
+from scenarios.look import until
+
+TARGET_WITHIN = 10.0
+"""Seconds for somebody to be there to whom a fault can be done."""
 
 Targets = Callable[[], Sequence[int]]
 """The pids that a fault may choose from, asked when it is injected."""
@@ -53,6 +57,30 @@ class Leased(Fault):
         while self.leases:
             done.append(self.leases.pop().undo())
         return "; ".join(done) or "nothing to undo"
+
+
+class Awaited(Fault):
+    """A fault that waits, before it is injected, until there is somebody to do it to: the one before may have left nobody."""
+
+    def __init__(self, fault: Fault, targets: Targets, within: float = TARGET_WITHIN) -> None:
+        self.name = fault.name
+        self._fault = fault
+        self._targets = targets
+        self._within = within
+
+    def unsupported(self) -> str:
+        """As the fault itself."""
+        return self._fault.unsupported()
+
+    async def inject(self, reaper: Reaper, pick: int) -> str:
+        """Wait, then inject it."""
+        if not await until(self._targets, self._within):
+            raise NoEffectError(f"there was nobody to do it to within {self._within:g} s")
+        return await self._fault.inject(reaper, pick)
+
+    async def heal(self) -> str:
+        """Heal it."""
+        return await self._fault.heal()
 
 
 def choose(targets: Targets, pick: int) -> int:
