@@ -201,10 +201,11 @@ class DaemonManager(Registry):
                 self._health.end(supervisor)
                 if event.kind not in ("stopping", "exited"):
                     self.folders.remove_pid(supervisor.config)
-            elif event.kind == "health":
-                self._restart_if_unhealthy(supervisor)
             self._journal.touch()
         super()._on_supervisor_event(event)
+        if supervisor is not None and event.kind in ("health", "running"):
+            # Last, so that what follows is told after it; and the platform may have found it ill before it was ready.
+            self._restart_if_unhealthy(supervisor)
 
     def _on_unhealthy(self, supervisor: Supervisor, why: str) -> None:
         self._on_supervisor_event(
