@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind
+from duende.clock import Clock
+from duende.config.model import DaemonConfig
 from duende.kernel.process import start_time
 from duende.restart import RestartState
-from duende.states import DaemonStatus, HealthStatus
+from duende.states import DaemonStatus, FailureReason, HealthStatus, Phase
 
 if TYPE_CHECKING:
     from duende.supervisor import Supervisor
@@ -47,6 +51,59 @@ class Launcher(Protocol):
     def request_launch(self, supervisor: Supervisor) -> None:
         """Start it soon, together with others that ask in this turn of the loop."""
         ...
+
+
+class Telling:
+    """What a supervisor says of itself: to those who listen, and to those who wait for it to be ready."""
+
+    __slots__ = ("_clock", "_emit_event", "_waiting", "config", "handle", "health", "status")
+    config: DaemonConfig
+    handle: DaemonHandle | None
+    health: HealthStatus | None
+    status: DaemonStatus
+    _clock: Clock
+    _emit_event: Callable[[SupervisorEvent], None]
+    _waiting: tuple[asyncio.Future[None], ...]
+
+    @property
+    def name(self) -> str:
+        """The daemon's name."""
+        return self.config.name
+
+    @property
+    def pid(self) -> int:
+        """Main process, 0 while none is alive."""
+        return self.handle.pid if self.handle is not None and not self.status.is_terminal else 0
+
+    def _to(self, phase: Phase, kind: str, detail: str = "", reason: FailureReason | None = None) -> None:
+        if phase in (Phase.STARTING, Phase.STOPPED, Phase.FAILED):
+            self.health = None  # a verdict is about one instance
+        if self.status.phase is phase and phase in (Phase.STOPPED, Phase.FAILED):
+            self.status = DaemonStatus(phase, reason or self.status.reason)
+        else:
+            self.status = self.status.to(phase, reason)
+        self._emit(kind, detail)
+
+    def _emit(self, kind: str, detail: str) -> None:
+        self._emit_event(
+            SupervisorEvent(
+                name=self.name,
+                kind=kind,
+                detail=detail,
+                status=self.status,
+                pid=self.pid,
+                at=self._clock.wall(),
+            )
+        )
+
+    def _release(self, error: Exception | None) -> None:
+        waiting, self._waiting = self._waiting, ()
+        for future in waiting:
+            if not future.done():
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error)
 
 
 def health_of(event: AdapterEvent) -> HealthStatus | None:

@@ -26,13 +26,22 @@ from duende.readiness import Readiness
 from duende.restart import RestartState
 from duende.signals import Signal
 from duende.states import DaemonStatus, FailureKind, FailureReason, HealthStatus, Phase, ProcessExit
-from duende.supervision import NONE_SENT, Launcher, SupervisorEvent, Wish, health_of, restarted, spread
+from duende.supervision import (
+    NONE_SENT,
+    Launcher,
+    SupervisorEvent,
+    Telling,
+    Wish,
+    health_of,
+    restarted,
+    spread,
+)
 
-FIELDS = """_began _clock _early _emit_event _import_path _launched _launcher _launching _lock _readiness _sent _stopping
-_timer _waiting adapter config config_hash daemon_id handle health last_exit last_stop next_restart_at note restart_state started_at status wish"""
+FIELDS = """_began _early _import_path _launched _launcher _launching _lock _readiness _sent _stopping
+_timer adapter config_hash daemon_id last_exit last_stop next_restart_at note restart_state started_at wish"""
 
 
-class Supervisor:
+class Supervisor(Telling):
     """One daemon and everything that is decided about it."""
 
     __slots__ = tuple(FIELDS.split())
@@ -78,16 +87,6 @@ class Supervisor:
         self._waiting: tuple[asyncio.Future[None], ...] = ()
         self._stopping: asyncio.Task[StopCertificate] | None = None
         self._launched: asyncio.Future[None] | None = None
-
-    @property
-    def name(self) -> str:
-        """The daemon's name."""
-        return self.config.name
-
-    @property
-    def pid(self) -> int:
-        """Main process, 0 while none is alive."""
-        return self.handle.pid if self.handle is not None and not self.status.is_terminal else 0
 
     async def start(self) -> None:
         """Start and wait until it is ready.
@@ -211,22 +210,38 @@ class Supervisor:
     def _on_late(self, why: str) -> None:
         self._readiness = None
         if self.status.phase is Phase.STARTING:
-            self._stopping = asyncio.create_task(self._end_late(why))
+            error = StateError(
+                f"cannot start {self.name!r}: {why}", remedy="raise readiness.timeout, or see its log"
+            )
+            self._end_failing(error, FailureReason(FailureKind.START, 0, why), 0.0)
 
-    async def _end_late(self, why: str) -> StopCertificate:
-        self._to(Phase.STOPPING, "stopping", why)
-        certificate = await self._stop_instance()
-        self._stopping = None
-        error = StateError(
-            f"cannot start {self.name!r}: {why}", remedy="raise readiness.timeout, or see its log"
-        )
-        self._failed_to_start(error, FailureReason(FailureKind.START, 0, why))
-        return certificate
+    def replace(self, why: str) -> None:
+        """It is unhealthy: end this instance, once, and go on by the restart policy as after a crash; never against an operator's stop."""
+        if self.wish is Wish.UP and self.status.is_active and self._stopping is None:
+            reason = FailureReason(FailureKind.HEALTH_CHECK_TIMEOUT, 0, why)
+            ran_for = self._clock.monotonic() - self._began
+            self._end_failing(StateError(f"{self.name!r} is unhealthy: {why}"), reason, ran_for)
 
-    def _failed_to_start(self, error: Exception, reason: FailureReason) -> None:
+    def _end_failing(self, error: StateError, reason: FailureReason, ran_for: float) -> None:
+        async def end() -> StopCertificate:
+            try:
+                certificate = await self._stop_instance()
+            finally:
+                self._stopping = None
+            if self.wish is Wish.DOWN or not certificate.proven:  # a second one might run beside it
+                self._settle_stop(certificate)
+                self._release(error)
+            else:
+                self._failed_to_start(error, reason, ran_for)
+            return certificate
+
+        self._to(Phase.STOPPING, "stopping", str(error))
+        self._stopping = asyncio.create_task(end())
+
+    def _failed_to_start(self, error: Exception, reason: FailureReason, ran_for: float = 0.0) -> None:
         self._to(Phase.FAILED, "failed", str(error), reason)
         self._release(error if isinstance(error, DuendeError) else StateError(str(error)))
-        self._decide(None, 0.0)
+        self._decide(None, ran_for)
 
     def on_event(self, event: AdapterEvent) -> None:
         """Take a report of the adapter about this daemon."""
@@ -241,11 +256,14 @@ class Supervisor:
             self.note = event.detail
         elif event.kind is EventKind.RESTARTED and self.handle is not None:
             self.handle, self.restart_state = restarted(self.handle, self.restart_state, event)
-            self.started_at = self._clock.wall()
+            self.started_at, self.health = self._clock.wall(), None
             self._emit("restarted", event.detail)
         elif (health := health_of(event)) is not None:
-            self.health = health
-            self._emit("health", event.detail)
+            if (
+                self.status.is_active or self.status.phase is Phase.STARTING
+            ):  # else of one that is on its way out
+                self.health = health
+                self._emit("health", event.detail)
         elif event.kind in (EventKind.LOG_LOST, EventKind.ALERT, EventKind.OUT_OF_MEMORY):
             self._emit(event.kind.value, event.detail)
 
@@ -334,12 +352,15 @@ class Supervisor:
             certificate = await self._stop_instance()
         finally:
             self._stopping = None
+        self._settle_stop(certificate)
+        return certificate
+
+    def _settle_stop(self, certificate: StopCertificate) -> None:
         if certificate.proven:
             self._to(Phase.STOPPED, "stopped", certificate.proof)
         else:
             reason = FailureReason(FailureKind.INTERNAL, 0, f"stop blocked: {certificate.proof}")
             self._to(Phase.FAILED, "failed", certificate.proof, reason)
-        return certificate
 
     async def _stop_instance(self) -> StopCertificate:
         if self.handle is None:
@@ -359,34 +380,6 @@ class Supervisor:
         self._began = self._clock.monotonic()
         self.started_at = self._clock.wall()
         self._emit("running", "adopted from an earlier manager")
-
-    def _to(self, phase: Phase, kind: str, detail: str = "", reason: FailureReason | None = None) -> None:
-        if self.status.phase is phase and phase in (Phase.STOPPED, Phase.FAILED):
-            self.status = DaemonStatus(phase, reason or self.status.reason)
-        else:
-            self.status = self.status.to(phase, reason)
-        self._emit(kind, detail)
-
-    def _emit(self, kind: str, detail: str) -> None:
-        self._emit_event(
-            SupervisorEvent(
-                name=self.name,
-                kind=kind,
-                detail=detail,
-                status=self.status,
-                pid=self.pid,
-                at=self._clock.wall(),
-            )
-        )
-
-    def _release(self, error: Exception | None) -> None:
-        waiting, self._waiting = self._waiting, ()
-        for future in waiting:
-            if not future.done():
-                if error is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(error)
 
     def _drop_readiness(self) -> None:
         if self._readiness is not None:

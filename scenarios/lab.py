@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
+from duende.adapters.contract import PlatformAdapter
 from duende.clock import SYSTEM_CLOCK, Clock
 from fixtures.lease import Reaper
 from scenarios import look
@@ -44,9 +45,11 @@ class Lab:
 
     # -- managers --------------------------------------------------------------------------------------------
 
-    async def manager(self, *, clock: Clock = SYSTEM_CLOCK, keep: bool = False) -> InProcess:
-        """A manager in this process."""
-        adapter = self.platform.adapter(self.folder, keep=keep)
+    async def manager(
+        self, *, adapter: PlatformAdapter | None = None, clock: Clock = SYSTEM_CLOCK, keep: bool = False
+    ) -> InProcess:
+        """A manager in this process, with the platform's adapter unless one is given."""
+        adapter = adapter or self.platform.adapter(self.folder, keep=keep)
         driver = InProcess(self.folder, adapter=adapter, clock=clock, keep=keep)
         await driver.open(self._on_event)
         self.driver = driver

@@ -13,7 +13,7 @@ import msgspec
 
 from duende.clock import Clock
 from duende.readiness import probe_exec, probe_port
-from duende.states import HealthStatus
+from duende.states import HealthStatus, Phase
 from duende.supervisor import Supervisor
 
 
@@ -68,11 +68,10 @@ class HealthWatch:
         self._tasks[supervisor.name] = asyncio.get_running_loop().create_task(self._watch(supervisor))
 
     def end(self, supervisor: Supervisor) -> None:
-        """Stop checking; health starts afresh after a restart."""
+        """Stop checking: the next instance is judged by its own results alone."""
         task = self._tasks.pop(supervisor.name, None)
         if task is not None:
             task.cancel()
-            supervisor.health = None
 
     def close(self) -> None:
         """Stop all checks."""
@@ -88,7 +87,12 @@ class HealthWatch:
         await asyncio.sleep(check.interval * (0.9 + 0.1 * spread))
         while True:
             began = self._clock.monotonic()
+            if not supervisor.status.is_active or supervisor.status.phase is Phase.PAUSED:
+                await asyncio.sleep(check.interval)
+                continue  # who is paused cannot answer, and is not ill for that
             found = await self._look(supervisor)
+            if supervisor.status.phase is not Phase.RUNNING:
+                continue  # paused meanwhile
             latency = (self._clock.monotonic() - began) * 1000.0
             changed = tally.count(found.is_healthy)
             if tally.unhealthy or found.is_healthy:

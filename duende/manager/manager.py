@@ -249,14 +249,24 @@ class DaemonManager(Registry):
             if event.kind == "running":
                 self.folders.write_pid(supervisor.config, supervisor.pid)
                 self._health.begin(supervisor)
-            elif event.kind in ("stopped", "failed", "exited", "gave-up"):
+                self._restart_if_unhealthy(
+                    supervisor
+                )  # the platform may have found it so before it was ready
+            elif (
+                event.kind == "restarted"
+            ):  # by the platform itself: another process, whose health is another
+                self.folders.write_pid(supervisor.config, supervisor.pid)
                 self._health.end(supervisor)
-                if event.kind != "exited":
+                self._health.begin(supervisor)
+            elif event.kind in ("stopping", "stopped", "failed", "exited", "gave-up"):
+                self._health.end(supervisor)
+                if event.kind not in ("stopping", "exited"):
                     self.folders.remove_pid(supervisor.config)
-            elif event.kind == "health":
-                self._restart_if_unhealthy(supervisor)
             self._journal.touch()
         super()._on_supervisor_event(event)
+        if supervisor is not None and event.kind in ("health", "running"):
+            # Last, so that what follows is told after it; and the platform may have found it ill before it was ready.
+            self._restart_if_unhealthy(supervisor)
 
     def _on_unhealthy(self, supervisor: Supervisor, why: str) -> None:
         self._on_supervisor_event(
@@ -281,10 +291,4 @@ class DaemonManager(Registry):
             and supervisor.status.is_active
             and supervisor.wish is Wish.UP
         ):
-            self._spawn_task(self._restart_unhealthy(supervisor))
-
-    async def _restart_unhealthy(self, supervisor: Supervisor) -> None:
-        try:
-            await supervisor.restart()
-        except DuendeError:
-            return  # its state and its events say so; the restart policy goes on from there
+            supervisor.replace(health.reason)

@@ -11,6 +11,10 @@ LEVELS = {"native": "process", "systemd": "machine", "docker": "container", "pod
 """The adapters that scenarios run on, and the evidence level of a run on each: design.md, section 5."""
 
 
+TIMEOUT = 10.0
+"""Seconds for one call to a runtime: the adapters' own default."""
+
+
 class Platform:
     """Where the daemons of one run live, seen from the manager and from an observer outside.
 
@@ -31,9 +35,23 @@ class Platform:
         """Where the folder of a run must be made, so that daemons can write into it; None for anywhere."""
         return None
 
-    def adapter(self, folder: Path, *, keep: bool) -> PlatformAdapter | None:
-        """An adapter for a manager in this process; None for the manager's own."""
+    @property
+    def api(self) -> Path | None:
+        """The Unix socket on which its runtime is asked for things; None where nobody is."""
         return None
+
+    def adapter(
+        self, folder: Path, *, keep: bool, through: Path | None = None, timeout: float = TIMEOUT
+    ) -> PlatformAdapter | None:
+        """An adapter for a manager in this process; None for the manager's own.
+
+        *through* is another socket than `api`, which leads there; *timeout* the seconds for each call.
+        """
+        return None
+
+    def known(self) -> list[str]:
+        """What its runtime knows of daemons: names of units or containers, in whatever state."""
+        return []
 
     def table(self, table: dict[str, Any], folder: Path) -> dict[str, Any]:
         """The daemon's table, so that it can be run there."""

@@ -11,7 +11,7 @@ from fixtures.images.recipes import RECIPES
 from fixtures.runtimes.dockerd import Docker
 from fixtures.runtimes.enclosure import python_folders
 from fixtures.runtimes.podman import Podman
-from scenarios.platforms.base import Platform
+from scenarios.platforms.base import TIMEOUT, Platform
 
 IMAGE = "python"
 """What daemons run in unless their table names another of the lab's images (`fixtures/images/recipes.py`)."""
@@ -26,7 +26,18 @@ class Containers(Platform):
         self.runtime = runtime
         """The private runtime, which can be made to suffer by a scenario that has it alone."""
 
-    def adapter(self, folder: Path, *, keep: bool) -> PlatformAdapter:
+    @property
+    def api(self) -> Path:
+        """The runtime's socket."""
+        return self.runtime.socket
+
+    def known(self) -> list[str]:
+        """Its containers of daemons."""
+        return [name for name in self.runtime.containers() if name.startswith("duende-")]
+
+    def adapter(
+        self, folder: Path, *, keep: bool, through: Path | None = None, timeout: float = TIMEOUT
+    ) -> PlatformAdapter:
         """An adapter on the private runtime."""
         from duende.adapters.container.adapter import ContainerAdapter
 
@@ -34,7 +45,8 @@ class Containers(Platform):
         place.mkdir(exist_ok=True)
         return ContainerAdapter(
             runtime=self.name,
-            socket=str(self.runtime.socket),
+            socket=str(through or self.api),
+            timeout=timeout,
             runtime_dir=str(place),
             state_dir=str(place),
             keep=keep,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from duende.adapters.contract import PlatformAdapter
 from fixtures.runtimes.systemd import Systemd
-from scenarios.platforms.base import Platform
+from scenarios.platforms.base import TIMEOUT, Platform
 
 
 class Units(Platform):
@@ -23,7 +23,18 @@ class Units(Platform):
         """The folder shared with the container."""
         return self.host.shared
 
-    def adapter(self, folder: Path, *, keep: bool) -> PlatformAdapter:
+    @property
+    def api(self) -> Path:
+        """The socket of its bus."""
+        return self.host.bus_socket
+
+    def known(self) -> list[str]:
+        """Its units of daemons."""
+        return self.host.units()
+
+    def adapter(
+        self, folder: Path, *, keep: bool, through: Path | None = None, timeout: float = TIMEOUT
+    ) -> PlatformAdapter:
         """An adapter on the bus of that systemd."""
         from duende.adapters.systemd.adapter import SystemdAdapter
 
@@ -32,7 +43,8 @@ class Units(Platform):
         place.mkdir(exist_ok=True)
         return SystemdAdapter(
             user=False,
-            bus_address=self.host.bus_address,
+            bus_address=f"unix:path={through or self.api}",
+            timeout=timeout,
             runtime_dir=str(place),
             journal=(*inside, "journalctl"),
             keep=keep,

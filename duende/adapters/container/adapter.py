@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
-from duende.adapters.container import parse
+from duende.adapters.container import parse, pausing
 from duende.adapters.container.detect import runtime_named
 from duende.adapters.container.engine import Runtime
 from duende.adapters.container.history import earlier_lines, forget
@@ -32,7 +32,6 @@ from duende.config.model import DaemonConfig
 from duende.errors import (
     DuendeError,
     InstanceNotFoundError,
-    InvalidStateError,
     StatusFailedError,
 )
 from duende.signals import Signal
@@ -114,6 +113,8 @@ class ContainerAdapter(Identity, PlatformAdapter):
             raise StatusFailedError(
                 f"cannot say how {handle.name!r} is: {error.problem}", remedy=error.remedy
             ) from error
+        if state.running and record is not None and pausing.stopped(record):
+            return DaemonStatus(Phase.PAUSED)
         return parse.status_of(state, seen)
 
     async def stop(self, handle: DaemonHandle, timeout: float) -> StopCertificate:
@@ -175,24 +176,32 @@ class ContainerAdapter(Identity, PlatformAdapter):
             return Ownership.UNVERIFIABLE
 
     async def pause(self, handle: DaemonHandle) -> None:
-        """Freeze all its processes; status says Paused. Harmless when it is paused already."""
+        """Have none of its processes run; status says Paused. Harmless when it is paused already.
+
+        Raises:
+            InstanceNotFoundError: it has ended.
+            PlatformTimeoutError: it did not come about in time; should it still, it is undone.
+            PlatformError: the runtime did not do it.
+        """
         record = await self._living(handle, "STOP")
         try:
-            await record.engine.pause(record.handle.instance)
-        except InvalidStateError:
-            if not (await record.engine.inspect(record.handle.instance)).paused:
-                raise
-        record.paused = True
+            await pausing.pause(record)
+        except BaseException:
+            if record.paused:
+                self._spawn_task(pausing.take_back(record))
+            raise
 
     async def resume(self, handle: DaemonHandle) -> None:
-        """Thaw its processes. Harmless when it is not paused."""
+        """Let them run on. Harmless when it is not paused.
+
+        Raises:
+            InstanceNotFoundError: it has ended.
+            PlatformError: the runtime did not do it.
+        """
         record = await self._living(handle, "CONT")
-        try:
-            await record.engine.unpause(record.handle.instance)
-        except InvalidStateError:
-            if (await record.engine.inspect(record.handle.instance)).paused:
-                raise
-        record.paused = False
+        await pausing.resume(record)
+        if record.ill:
+            self._spawn_task(self._judge_again(record))
 
     async def logs(self, handle: DaemonHandle, lines: int) -> list[str]:
         """The last *lines* lines of output, those of the run before included."""

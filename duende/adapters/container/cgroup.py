@@ -33,6 +33,20 @@ class Group(msgspec.Struct, frozen=True):
             found.update(map(int, (_read(f"{folder}/cgroup.procs") or "").split()))
         return sorted(found)
 
+    def thaw(self) -> bool:
+        """Let its frozen processes run on (freezer.state of cgroup v1, cgroup.freeze of v2); whether one of both took it."""
+        done = False
+        for controller, name, word in (("freezer", "freezer.state", "THAWED"), ("", "cgroup.freeze", "0")):
+            folder = self.folders.get(controller)
+            if folder:
+                try:
+                    with open(f"{folder}/{name}", "w", encoding="ascii") as file:
+                        file.write(word)
+                    done = True
+                except OSError:
+                    continue  # it has no such file, or it has gone
+        return done
+
 
 def group_of(pid: int, container: str) -> Group | None:
     """The control groups of process *pid*, if it is in those of *container*; None if it is not, or nobody can tell.

@@ -83,6 +83,8 @@ async def watch_health(
             passed = await engine.run_inside(container, check.argv, check.timeout) == 0
         except DuendeError:
             passed = False  # a runtime that does not answer cannot say that it is well
+        if paused():
+            continue
         changed = verdict.count(passed)
         if changed is not None:
             words = (

@@ -15,6 +15,7 @@ from duende.adapters.container import parse, source
 from duende.adapters.container.checks import Check, watch_health
 from duende.adapters.container.detect import choose, engine_for, runtime_named
 from duende.adapters.container.engine import Engine, Event, Happening, Runtime, State
+from duende.adapters.container.pausing import PROBED, stopped
 from duende.adapters.container.records import (
     RECONNECT_FIRST,
     RECONNECT_MAX,
@@ -210,7 +211,6 @@ class Exchange:
                 self._early_memory.pop(next(iter(self._early_memory)))
         if record is None or record.exit is not None:
             return
-        daemon_id = record.handle.daemon_id
         if event.what in (Happening.DIED, Happening.REMOVED):
             self._settle(record)
         elif event.what is Happening.STARTED and record.delegated:
@@ -219,13 +219,33 @@ class Exchange:
             self._tell_memory(record)
         elif event.what in (Happening.PAUSED, Happening.UNPAUSED):
             record.paused = event.what is Happening.PAUSED
-        elif event.what is Happening.HEALTHY:
-            self._emit(
-                AdapterEvent(daemon_id=daemon_id, kind=EventKind.HEALTHY, detail="its health check passes")
-            )
-        elif event.what is Happening.UNHEALTHY:
-            detail = "its health check failed as often as health_check.retries says"
-            self._emit(AdapterEvent(daemon_id=daemon_id, kind=EventKind.UNHEALTHY, detail=detail))
+        elif event.what in (Happening.HEALTHY, Happening.UNHEALTHY):
+            self._on_verdict(record, event.what is Happening.HEALTHY)
+
+    def _on_verdict(self, record: Record, well: bool) -> None:
+        """The runtime's own health check says something else than before; of a daemon that is paused it can say nothing."""
+        record.ill = not well and record.paused
+        if record.ill:
+            return
+        kind = EventKind.HEALTHY if well else EventKind.UNHEALTHY
+        detail = "passes" if well else "failed as often as health_check.retries says"
+        self._emit(
+            AdapterEvent(daemon_id=record.handle.daemon_id, kind=kind, detail=f"its health check {detail}")
+        )
+
+    async def _judge_again(self, record: Record) -> None:
+        """It runs on after a pause in which its check failed, and a runtime tells only changes: look once its check had time to pass."""
+        check = Check.from_json(record.handle.data.get(PROBED, ""))
+        if check is None:
+            return
+        await asyncio.sleep(check.retries * (check.interval + check.timeout))
+        if record.exit is None and record.ill and not record.paused:
+            try:
+                state = await record.engine.inspect(record.handle.instance)
+            except DuendeError:
+                return  # nobody says that it is ill
+            if state.health == "unhealthy":
+                self._on_verdict(record, False)
 
     def _tell_memory(self, record: Record) -> None:
         if not record.memory_told:
@@ -266,6 +286,7 @@ class Exchange:
             pid, started = record.watch.main, record.watch.main_started
             data["first"] = f"{record.watch.first}:{record.watch.first_started}"
         record.handle = msgspec.structs.replace(record.handle, pid=pid, start_time=started, data=data)
+        record.paused = record.paused or stopped(record)
 
     def _begin_watch(self, record: Record) -> None:
         """Be told of its end from now on, and ask for its health where the runtime does not."""

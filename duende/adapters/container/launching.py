@@ -17,6 +17,7 @@ from duende.adapters.container.checks import check_of
 from duende.adapters.container.engine import Engine, Facts, Plan, Runtime
 from duende.adapters.container.history import keep_tail
 from duende.adapters.container.ignored import refuse_ignored
+from duende.adapters.container.pausing import PROBED, probed_by
 from duende.adapters.container.plan import LABEL_ID, Place, plan_of
 from duende.adapters.container.records import SETTLE_EVERY, Record
 from duende.adapters.container.settings import Settings, settings_of
@@ -243,6 +244,9 @@ class Launching(Sweeping):
         check = check_of(request.config)
         if check is not None and plan.health is None:
             data["health"] = check.to_json()
+        probed = probed_by(request.config, check)
+        if probed:
+            data[PROBED] = probed
         handle = DaemonHandle(
             daemon_id=request.daemon_id,
             name=request.config.name,

@@ -52,10 +52,12 @@ class Record:
         "exit",
         "handle",
         "health",
+        "ill",
         "init",
         "memory_told",
         "nudge",
         "paused",
+        "pauses",
         "sent",
         "settling",
         "stopping",
@@ -77,8 +79,12 @@ class Record:
         self.sent: frozenset[int] = frozenset()
         """Signals that went to it from here."""
         self.paused = False
+        self.pauses = 0
+        """Times that it was to be paused or resumed from here."""
         self.health: asyncio.Task[None] | None = None
         """Where the runtime checks nothing by itself."""
+        self.ill = False
+        """The runtime found it unhealthy while it was paused: a verdict that waits."""
         self.memory_told = False
         self.waiters: list[asyncio.Future[ProcessExit]] = []
         self.nudge = asyncio.Event()

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from duende.adapters.container.engine import State
+from duende.adapters.container.pausing import wake_to_end
 from duende.adapters.container.records import KILL_GRACE, Record
 from duende.adapters.contract import StopCertificate, StopStep
 from duende.adapters.native import foreign
@@ -83,12 +84,7 @@ async def send(record: Record, signal: Signal) -> str:
             raise InstanceNotFoundError(f"{handle.name!r} has ended: {error}") from error
         how = f"to container {handle.instance[:12]}"
     if record.paused and signal in (Signal.KILL, Signal.TERM, Signal.INT, Signal.QUIT):
-        # A frozen process takes no signal, not even KILL on cgroup v1, before it is thawed.
-        try:
-            await record.engine.unpause(handle.instance)
-        except (InvalidStateError, InstanceNotFoundError):
-            pass  # somebody else resumed it, or Docker did so for KILL
-        record.paused = False
+        await wake_to_end(record)
     return how
 
 

@@ -23,10 +23,10 @@ from duende.adapters.contract import (
     SpawnRequest,
     StopCertificate,
 )
-from duende.adapters.systemd import journal, parse
+from duende.adapters.systemd import journal, memory, parse
+from duende.adapters.systemd.asking import GONE
 from duende.adapters.systemd.bus import PROPERTIES, SERVICE, UNIT, Refusal
 from duende.adapters.systemd.cgroup import host_pid
-from duende.adapters.systemd.exchange import GONE
 from duende.adapters.systemd.identity import Identity
 from duende.adapters.systemd.probe import probe_systemd
 from duende.adapters.systemd.records import Record
@@ -211,6 +211,7 @@ class SystemdAdapter(Identity, PlatformAdapter):
                 return Ownership.GONE
             raise self.bus.error_of(refusal) from refusal
         record.handle = handle
+        record.watch_memory(memory.watch(record.unit, await self.host_pid(record)))
         record.started = True
         record.seen_pid, record.seen_restarts = record.state.main_pid, record.state.restarts
         record.seen_text = record.state.text
@@ -220,14 +221,26 @@ class SystemdAdapter(Identity, PlatformAdapter):
         return Ownership.OURS
 
     async def logs(self, handle: DaemonHandle, lines: int) -> list[str]:
-        """The last *lines* lines of output of this start, from the journal or from the file of the configuration."""
+        """The last *lines* lines of output of this start, from the journal or from the file of the configuration.
+
+        Of one that has ended its last words are waited for: the journal gets them apart from systemd's report, and may be late.
+
+        Raises:
+            PlatformError: the journal cannot be read, or not in time.
+            NotSupportedError: there is no journalctl.
+        """
         path = handle.data.get("log")
         if path:
             from duende.adapters.native.logs import tail
 
             return tail(path, lines)
         invocation = handle.data.get("invocation", "")
-        return await journal.read(self._journal, invocation, lines, self.timeout)
+        record = self._record_of(handle)
+        if record is not None and record.exit is None:
+            return await journal.read(self._journal, invocation, lines, self.timeout)
+        await journal.catch_up(self._journal, self.timeout)
+        unit, pid = handle.instance, handle.data.get("main_pid", "")
+        return await journal.read(self._journal, invocation, lines, self.timeout, unit=unit, pid=pid)
 
     async def explain(self, handle: DaemonHandle, config: DaemonConfig) -> list[SettingReport]:
         """Read back what systemd and the kernel made of each setting; see `PlatformAdapter.explain`.
@@ -292,10 +305,13 @@ class SystemdAdapter(Identity, PlatformAdapter):
         """Stop what runs unless told to keep it, and leave the bus."""
         if not self._keep and self._records:
             await asyncio.gather(*(self._end_for_good(record) for record in list(self._records.values())))
+        await self._ended_sweeping()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.bus.close()
+        for record in self._records.values():
+            record.watch_memory(None)
         self._records.clear()
         self._by_path.clear()
         if self._own_folder is not None:

@@ -11,24 +11,28 @@ import os
 import time
 from typing import Any, ClassVar
 
-from duende.adapters.contract import AdapterEvent, DaemonHandle, EventSink, Platform, StopCertificate
-from duende.adapters.systemd import parse
+from duende.adapters.contract import (
+    AdapterEvent,
+    DaemonHandle,
+    EventKind,
+    EventSink,
+    Platform,
+    StopCertificate,
+)
+from duende.adapters.systemd import memory, parse
+from duende.adapters.systemd.asking import GONE, Asking
 from duende.adapters.systemd.bus import (
     DBUS,
-    MANAGER,
-    MANAGER_PATH,
     PROPERTIES,
-    SERVICE,
     SYSTEMD,
     UNIT,
     Bus,
     Refusal,
     address_of,
 )
-from duende.adapters.systemd.cgroup import host_pid
-from duende.adapters.systemd.facts import Facts, disks, is_unified, usable_controllers, version_number
+from duende.adapters.systemd.facts import Facts
 from duende.adapters.systemd.records import Record
-from duende.errors import DuendeError, PlatformError, StatusFailedError
+from duende.errors import DuendeError, PlatformError
 from duende.kernel.process import boot_id
 
 RECONNECT_FIRST, RECONNECT_MOST = 0.1, 5.0
@@ -38,7 +42,7 @@ UNLOAD_TIMEOUT = 2.0
 _log = logging.getLogger(__name__)
 
 
-class Exchange:
+class Exchange(Asking):
     """State and messages; the verbs are in `SystemdAdapter`."""
 
     platform: ClassVar[Platform] = Platform.LINUX
@@ -80,100 +84,11 @@ class Exchange:
         """Results of jobs that were over before their number was known here."""
         self._starting = 0
         self._reloading = False
+        self._doomed: dict[str, Record] = {}
+        """By unit: starts that were given up, and may yet come about."""
+        self._sweeper: asyncio.Task[None] | None = None
         self._stops: dict[str, asyncio.Task[StopCertificate]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-
-    # -- asking --------------------------------------------------------------------------------------------------------------
-
-    async def facts(self) -> Facts:
-        """What has to be known of this systemd; asked once for each connection.
-
-        Raises:
-            PlatformError: systemd cannot be asked.
-        """
-        if self._facts is None or not self.bus.connected:
-            try:
-                (answer,) = await self.bus.call(MANAGER_PATH, PROPERTIES, "GetAll", "s", [MANAGER])
-            except Refusal as refusal:
-                raise self.bus.error_of(refusal) from refusal
-            text = str(parse.plain(answer.get("Version", "")))
-            group = str(parse.plain(answer.get("ControlGroup", "")))
-            self._facts = Facts(
-                version=version_number(text),
-                version_text=text,
-                user=self.user,
-                uid=os.getuid(),
-                unified=is_unified(),
-                control_group=group,
-                controllers=usable_controllers(group, user=self.user),
-                disks=disks(),
-                environ=dict(os.environ),
-            )
-        return self._facts
-
-    async def unit_call(
-        self, path: str, member: str, signature: str = "", body: list[Any] | None = None
-    ) -> list[Any]:
-        """Call a method of a unit; raises as `Bus.call` does."""
-        return await self.bus.call(path, UNIT, member, signature, body)
-
-    async def read(self, record: Record, path: str | None = None) -> None:
-        """Bring *record* up to date by asking; raises as `Bus.call` does, too.
-
-        Raises:
-            StatusFailedError: the answer has another form.
-        """
-        for interface in (SERVICE, UNIT):
-            (answer,) = await self.bus.call(path or record.path, PROPERTIES, "GetAll", "s", [interface])
-            if not isinstance(answer, dict):
-                raise StatusFailedError(f"systemd answered {answer!r} when asked for {record.unit}")
-            parse.update(record.state, answer)
-
-    async def host_pid(self, record: Record) -> int:
-        """The main process of *record* as numbered here, 0 where it cannot be seen.
-
-        Only who counts in another pid namespace needs the control group for it, and systemd sends no signal for that property.
-        """
-        pid = record.state.exec_pid or record.state.main_pid
-        if self.bus.local:
-            return host_pid("", pid, record.daemon_id, local=True)
-        if not record.state.group and self._facts is not None:
-            found = host_pid(self._facts.likely_group(record.unit), pid, record.daemon_id, local=False)
-            if found or record.state.ended:
-                return found
-        return host_pid(await self.group_of(record), pid, record.daemon_id, local=False)
-
-    async def group_of(self, record: Record) -> str:
-        """The control group of the unit; empty where nobody needs it. Raises as `Bus.call` does.
-
-        Raises:
-            Refusal: systemd refused.
-        """
-        if not record.state.group and not self.bus.local:
-            try:
-                (value,) = await self.bus.call(
-                    record.path, PROPERTIES, "Get", "ss", [SERVICE, "ControlGroup"]
-                )
-            except Refusal as refusal:
-                if refusal.short not in GONE:
-                    raise
-                return ""
-            parse.update(record.state, {"ControlGroup": value})
-        return record.state.group
-
-    async def processes(self, record: Record) -> list[tuple[int, str]]:
-        """The processes in the control group of the unit, as systemd sees them; none once it is unloaded.
-
-        Raises:
-            PlatformError: systemd refused, or did not answer.
-        """
-        try:
-            (answer,) = await self.bus.call(record.path, SERVICE, "GetProcesses")
-        except Refusal as refusal:
-            if refusal.short in GONE:
-                return []
-            raise self.bus.error_of(refusal) from refusal
-        return parse.processes(answer)
 
     # -- records -------------------------------------------------------------------------------------------------------------
 
@@ -186,6 +101,7 @@ class Exchange:
             del self._records[record.daemon_id]
         if self._by_path.get(record.path) is record:
             del self._by_path[record.path]
+        record.watch_memory(None)
 
     async def release(self, record: Record) -> None:
         """Let systemd unload a unit that has ended, and wait until it has: then its name is free. What it told is kept here.
@@ -253,9 +169,11 @@ class Exchange:
     def look(self, record: Record) -> None:
         """Report what the present state of *record* says, and wake who waits for it."""
         for event in list(record.events()):
+            if event.kind is EventKind.RESTARTED:
+                self._spawn(self._listen_for_memory(record))
             self._emit(event)
         if record.over:
-            if record.state.sub == "exited" or record.delegated:
+            if record.state.sub == "exited" or record.delegated or record.memory is not None:
                 if record.once("end"):
                     self._spawn(self._make_sure(record))
             else:
@@ -268,22 +186,35 @@ class Exchange:
 
         systemd leaves alone what outlives a clean exit; and on its way to a restart of its own it says `failed` or `dead` for a moment.
         """
-        left = False
+        left, ran_out = not record.state.gone, False
         try:
+            if record.memory is not None:
+                ran_out = await record.memory.ran_out()
             if record.delegated:
                 (sub,) = await self.bus.call(record.path, PROPERTIES, "Get", "ss", [UNIT, "SubState"])
                 if parse.plain(sub) not in parse.ENDED:
                     record.told.discard(("end", record.state.invocation))
                     return
-            left = bool(await self.processes(record))
+            if record.state.gone:
+                left = bool(await self.processes(record))
         except (PlatformError, Refusal) as error:
             _log.warning("cannot tell what %s left behind: %s", record.unit, error)
-        self._end(record, leftovers=left)
+        self._end(record, leftovers=left, out_of_memory=ran_out)
         record.wake()
 
-    def _end(self, record: Record, *, leftovers: bool) -> None:
+    def _end(self, record: Record, *, leftovers: bool, out_of_memory: bool = False) -> None:
         if record.exit is None:
-            self._emit(record.end(parse.process_exit(record.state, time.monotonic()), leftovers=leftovers))
+            seen = parse.process_exit(record.state, time.monotonic(), out_of_memory=out_of_memory)
+            if out_of_memory and record.once("oom"):
+                detail = "a process of its control group was killed for memory"
+                self._emit(
+                    AdapterEvent(daemon_id=record.daemon_id, kind=EventKind.OUT_OF_MEMORY, detail=detail)
+                )
+            self._emit(record.end(seen, leftovers=leftovers))
+
+    async def _listen_for_memory(self, record: Record) -> None:
+        """On cgroup v1 the kernel tells of kills for memory, and systemd does not."""
+        record.watch_memory(memory.watch(record.unit, await self.host_pid(record)))
 
     def _on_job(self, job: str, result: str) -> None:
         future = self._jobs.pop(job, None)
@@ -363,10 +294,11 @@ class Exchange:
             # Only units' own managers may be told to keep them (polkit); RemainAfterExit keeps it as well.
             _log.debug("cannot keep %s loaded: %s", record.unit, refusal)
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -382,9 +314,3 @@ class Exchange:
         ):
             return None
         return record
-
-
-GONE = frozenset(
-    ("NoSuchUnit", "NoUnitForInvocationID", "UnknownObject", "UnknownMethod", "UnknownInterface")
-)
-"""Answers for a unit that systemd does not (any longer) have; the last three are those of an object that does not exist."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from duende.adapters.contract import DaemonHandle
 from duende.adapters.systemd import parse
+from duende.adapters.systemd.asking import GONE
 from duende.adapters.systemd.bus import PROPERTIES, SERVICE, Refusal
 from duende.adapters.systemd.cgroup import MARK
-from duende.adapters.systemd.exchange import GONE
 from duende.adapters.systemd.records import Record, unit_path
 from duende.adapters.systemd.start import Starter
 from duende.errors import IdentityError, InstanceNotFoundError, StatusFailedError

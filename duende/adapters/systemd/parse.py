@@ -14,6 +14,8 @@ from duende.states import DaemonStatus, FailureKind, FailureReason, Phase, Proce
 
 CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
 """si_code of waitid(2), as the property ExecMainCode has it; 0 before the end."""
+SIGKILL = 9
+INVOCATION = "_SYSTEMD_INVOCATION_ID"
 OUT_OF_MEMORY = "oom-kill"
 """The property Result after the kernel or systemd-oomd killed something of the unit (systemd.service(5), OOMPolicy=)."""
 _PHASES = {
@@ -124,9 +126,10 @@ def invocation_text(value: Any) -> str:
     raise PlatformIOError(f"systemd answered {value!r} for the property InvocationID: that is not 16 bytes")
 
 
-def process_exit(state: UnitState, at: float) -> ProcessExit:
-    """How the main process ended; unknown where none ran."""
-    oom = state.result == OUT_OF_MEMORY
+def process_exit(state: UnitState, at: float, *, out_of_memory: bool = False) -> ProcessExit:
+    """How the main process ended; unknown where none ran. *out_of_memory* is the kernel's word, where systemd does not say it."""
+    killed = out_of_memory and state.code == CLD_KILLED and state.status == SIGKILL
+    oom = state.result == OUT_OF_MEMORY or killed
     if not state.ended:
         return ProcessExit(at=at, oom=oom)
     if state.code == CLD_EXITED:
@@ -195,25 +198,45 @@ def _value(config: DaemonConfig, key: str) -> object:
     return found
 
 
-def journal_lines(raw: bytes) -> list[str]:
+def journal_lines(raw: bytes, invocation: str | None = None, pid: str = "") -> list[str]:
     """The messages of `journalctl --output=json`, oldest first (systemd.journal-fields(7), "Journal JSON Format").
+
+    With *invocation*, of entries that bear no invocation id only those count whose stream is known for that of the start: by another entry that bears its
+    *invocation*, or because its main process, *pid*, opened it. Those of other invocations never do.
 
     A field that is not UTF-8 comes as a list of numbers, one that was given twice as a list of such values, one above the size limit as null.
 
     Raises:
         PlatformIOError: a line is no such entry.
     """
-    lines: list[str] = []
+    entries: list[dict[str, Any]] = []
     for row in raw.splitlines():
         if not row.strip():
             continue
         try:
-            entry = msgspec.json.decode(row)
-            message = entry.get("MESSAGE") if isinstance(entry, dict) else row
+            entries.append(msgspec.json.decode(row, type=dict[str, Any]))
         except msgspec.MsgspecError as error:
             raise PlatformIOError(f"cannot read an entry of the journal: {error}") from error
-        lines.extend(_text(message).split("\n"))
+    lines: list[str] = []
+    for entry in entries if invocation is None else _of_start(entries, invocation, pid):
+        lines.extend(_text(entry.get("MESSAGE")).split("\n"))
     return lines
+
+
+def _of_start(entries: list[dict[str, Any]], invocation: str, pid: str) -> list[dict[str, Any]]:
+    def bears(entry: dict[str, Any], own: str | None) -> bool:
+        return bool(entry.get(INVOCATION) == own)
+
+    streams = {
+        entry.get("_STREAM_ID", "")
+        for entry in entries
+        if bears(entry, invocation) or (bears(entry, None) and entry.get("_PID") == pid)
+    }
+    return [
+        entry
+        for entry in entries
+        if bears(entry, invocation) or (bears(entry, None) and entry.get("_STREAM_ID") in streams)
+    ]
 
 
 def _text(value: object) -> str:

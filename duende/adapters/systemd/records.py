@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind
 from duende.adapters.systemd import parse
+from duende.adapters.systemd.memory import MemoryWatch
 from duende.adapters.systemd.parse import UnitState
 from duende.states import ProcessExit
 
@@ -27,6 +28,7 @@ class Record:
     """One unit that this adapter started or adopted."""
 
     __slots__ = (
+        "asked",
         "daemon_id",
         "delegated",
         "exit",
@@ -34,6 +36,8 @@ class Record:
         "held",
         "host",
         "leftovers",
+        "looks",
+        "memory",
         "name",
         "notify",
         "path",
@@ -71,6 +75,12 @@ class Record:
         """A process as systemd numbers it, and the number it has here, found while systemd was still waiting for its exec."""
         self.started = False
         """The start has been answered: what ends now is an exit and no failed start."""
+        self.asked = 0.0
+        """Monotonic time at which systemd was asked to start it; 0 while that was not done, or was refused."""
+        self.looks = 0
+        """Looks in a row that found nothing of a start that was given up."""
+        self.memory: MemoryWatch | None = None
+        """Where the kernel tells of kills for memory, and systemd does not."""
         self.told: set[tuple[str, str]] = set()
         """(kind, invocation) of events that come once for each start."""
         self.seen_pid = 0
@@ -109,6 +119,7 @@ class Record:
     def end(self, seen: ProcessExit, *, leftovers: bool) -> AdapterEvent:
         """Note the exit and tell those who wait; the event to report."""
         self.exit, self.leftovers = seen, leftovers
+        self.watch_memory(None)
         for future in self.waiters:
             if not future.done():
                 future.set_result(seen)
@@ -121,6 +132,12 @@ class Record:
             leftovers=leftovers,
             detail=_why(self.state),
         )
+
+    def watch_memory(self, watch: MemoryWatch | None) -> None:
+        """Listen there from now on, and no longer where it was."""
+        if self.memory is not None:
+            self.memory.close()
+        self.memory = watch
 
     def once(self, kind: str) -> bool:
         """Whether an event of *kind* has not been told of this start; then it counts as told."""

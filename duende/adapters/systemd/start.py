@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 
 from dbus_fast import Variant
 
 from duende.adapters.contract import DaemonHandle, SpawnRequest
-from duende.adapters.systemd import parse
+from duende.adapters.systemd import memory, parse
 from duende.adapters.systemd.bus import MANAGER, MANAGER_PATH, PROPERTIES, UNIT, Refusal
 from duende.adapters.systemd.cgroup import MARK
-from duende.adapters.systemd.exchange import Exchange
 from duende.adapters.systemd.facts import OLDEST, Facts
 from duende.adapters.systemd.ignored import refuse_ignored
 from duende.adapters.systemd.records import Record
 from duende.adapters.systemd.render import EXEC_TIMEOUT, Property, render, unit_name
+from duende.adapters.systemd.sweeping import Sweeping
 from duende.config.model import DaemonConfig, LogDestination, ReadinessKind, RestartPolicy, readiness_of
 from duende.errors import (
     AccessError,
@@ -33,7 +34,7 @@ EXEC_GRACE = 2.0
 """Seconds beyond systemd's own deadline for the answer to arrive."""
 
 
-class Starter(Exchange):
+class Starter(Sweeping):
     """The start of units."""
 
     async def start_unit(self, request: SpawnRequest) -> DaemonHandle:
@@ -61,6 +62,13 @@ class Starter(Exchange):
             delegated=config.restart.delegate and config.restart.policy is not RestartPolicy.NEVER,
             notify=readiness_of(config) is ReadinessKind.NOTIFY,
         )
+        doomed = self._doomed.get(record.unit)
+        if doomed is not None:  # a start before this one was given up: what came of it goes first
+            try:
+                await self._take_back(doomed)
+            except Refusal as refusal:
+                raise self._refused(config, record.unit, refusal) from refusal
+            self._doomed.pop(record.unit, None)
         self._remember(record)
         record.held = self.bus.generation  # by AddRef
         try:
@@ -74,12 +82,12 @@ class Starter(Exchange):
         self._starting += 1
         try:
             try:
-                job = await self._start_transient(record.unit, properties)
+                job = await self._start_transient(record, properties)
             except Refusal as refusal:
                 if refusal.short not in ("UnitExists", "AlreadyExists"):
                     raise
                 await self._make_room(record, config)
-                job = await self._start_transient(record.unit, properties)
+                job = await self._start_transient(record, properties)
             await self._executed(record, config, job)
         except Refusal as refusal:
             raise self._refused(config, record.unit, refusal) from refusal
@@ -88,7 +96,7 @@ class Starter(Exchange):
             if not self._starting:
                 self._finished.clear()
 
-    async def _start_transient(self, unit: str, properties: list[Property]) -> str:
+    async def _start_transient(self, record: Record, properties: list[Property]) -> str:
         fds: list[int] = []
         body = []
         for name, signature, value in properties:
@@ -96,9 +104,15 @@ class Starter(Exchange):
                 fds.append(value)
                 value = len(fds) - 1  # noqa: PLW2901  (on the wire a descriptor is its place among those sent along)
             body.append([name, Variant(signature, value)])
-        (job,) = await self.bus.call(
-            MANAGER_PATH, MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", [unit, "fail", body, []], fds=fds
-        )
+        signature, arguments = "ssa(sv)a(sa(sv))", [record.unit, "fail", body, []]
+        record.asked = time.monotonic()
+        try:
+            (job,) = await self.bus.call(
+                MANAGER_PATH, MANAGER, "StartTransientUnit", signature, arguments, fds=fds
+            )
+        except Refusal:
+            record.asked = 0.0  # nothing comes of it
+            raise
         return str(job)
 
     async def _executed(self, record: Record, config: DaemonConfig, job: str) -> None:
@@ -207,6 +221,7 @@ class Starter(Exchange):
             config_hash=request.config_hash,
             data=data,
         )
+        record.watch_memory(memory.watch(record.unit, pid))
         record.started = True
         record.seen_pid = state.main_pid
         # What happened meanwhile is reported once the caller has the handle.
@@ -214,10 +229,12 @@ class Starter(Exchange):
         return record.handle
 
     async def _undo(self, record: Record, error: BaseException) -> None:
-        """A start that failed leaves no unit behind."""
+        """A start that failed leaves no unit behind, now or as soon as systemd answers."""
         if isinstance(error, SpawnError) and error.step == "name":
             self._drop(record)  # the unit of that name is not ours
             return
+        if record.asked:
+            self._doom(record)  # first of all: whoever asked may not wait for what follows
         try:
             if record.state.active in ("active", "activating", "deactivating", "reloading"):
                 await self.unit_call(record.path, "Kill", "si", ["all", 9])
@@ -225,6 +242,8 @@ class Starter(Exchange):
                 await record.until(lambda: record.state.gone or record.removed, self.timeout)
             if record.state.sub:
                 await self.release(record)
+            if record.removed:
+                self._doomed.pop(record.unit, None)
         except (Refusal, PlatformError):
             pass  # it is not there, or systemd is not: the error of the start says more
         finally:

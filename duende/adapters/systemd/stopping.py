@@ -6,8 +6,9 @@ import asyncio
 import time
 
 from duende.adapters.contract import StopCertificate, StopStep
+from duende.adapters.systemd.asking import GONE
 from duende.adapters.systemd.bus import Refusal
-from duende.adapters.systemd.exchange import GONE, Exchange
+from duende.adapters.systemd.exchange import Exchange
 from duende.adapters.systemd.records import Record
 from duende.errors import PlatformError
 

@@ -29,6 +29,7 @@ from duende.manager.folders import Folders
 from duende.manager.health import HealthWatch, Tally
 from duende.manager.journal import Journal, decode
 from duende.manager.paths import default_runtime_dir, default_state_dir
+from duende.signals import Signal
 from duende.states import Phase
 from duende.supervision import SupervisorEvent
 from duende.testing.fake_adapter import FakeAdapter, refused
@@ -232,6 +233,25 @@ def test_healthy_checks_are_noted_and_programs_without_checks_cost_nothing() -> 
 
     run(body())
     HealthWatch("/r", lambda *_: None, SYSTEM_CLOCK).close()
+
+
+def test_a_paused_daemon_is_not_ill() -> None:
+    """Who is paused cannot answer: no check counts until it runs on, and then they count from the start."""
+
+    async def body() -> None:
+        adapter = FakeAdapter()
+        async with DaemonManager(adapter=adapter) as manager:
+            manager.register(
+                replaced(health_check=HealthCheckConfig(interval=0.01, exec=("false",), retries=5))
+            )
+            await manager.start("d")
+            await manager.signal("d", Signal.STOP)
+            await asyncio.sleep(0.3)
+            assert adapter.starts == ["d"]
+            await manager.signal("d", Signal.CONT)
+            await until(lambda: len(adapter.starts) == 2)
+
+    run(body())
 
 
 class ManagerMachine(RuleBasedStateMachine):

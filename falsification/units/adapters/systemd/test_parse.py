@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duende.adapters.contract import EventKind
-from duende.adapters.systemd import parse
+from duende.adapters.systemd import memory, parse
 from duende.adapters.systemd.exits import STEPS
 from duende.adapters.systemd.parse import UnitState
 from duende.adapters.systemd.records import Record, unit_path
@@ -98,6 +98,42 @@ def test_journal_round_trip(lines: list[str]) -> None:
     """Messages come back as they were, as text or as the bytes that the journal makes of what is no text."""
     rows = [{"MESSAGE": line if position % 2 else list(line.encode())} for position, line in enumerate(lines)]
     assert parse.journal_lines(b"\n".join(json.dumps(row).encode() for row in rows)) == lines
+
+
+def test_late_lines_are_told_apart_by_their_stream() -> None:
+    """Lines that came too late for an invocation id are a start's by the stream that its main process opened; others' lines never are."""
+    rows = [
+        {"MESSAGE": "before", "_SYSTEMD_INVOCATION_ID": "b" * 32, "_STREAM_ID": "0", "_PID": "70"},
+        {"MESSAGE": "early", "_SYSTEMD_INVOCATION_ID": "a" * 32, "_STREAM_ID": "1", "_PID": "71"},
+        {"MESSAGE": "late", "_STREAM_ID": "1", "_PID": "72"},
+        {"MESSAGE": "by its child", "_STREAM_ID": "2", "_PID": "73"},
+        {"MESSAGE": "by itself", "_STREAM_ID": "2", "_PID": "71"},
+        {"MESSAGE": "a stranger", "_STREAM_ID": "3", "_PID": "74"},
+        {"MESSAGE": "no stream", "_PID": "74"},
+    ]
+    raw = b"\n".join(json.dumps(row).encode() for row in rows)
+    assert parse.journal_lines(raw, "a" * 32, "71") == ["early", "late", "by its child", "by itself"]
+    assert parse.journal_lines(raw, "a" * 32, "") == ["early", "late"]
+    assert parse.journal_lines(raw, "c" * 32, "75") == []
+    assert len(parse.journal_lines(raw)) == 7
+
+
+def test_groups_with_memory_on_version_one() -> None:
+    """The group of a unit is found in the hierarchy of memory, and nowhere else: a unit without one of its own has none."""
+    text = "12:memory:/system.slice/duende-web-1.service\n1:name=systemd:/system.slice/duende-web-1.service\n0::/\n"
+    assert memory.group_for("duende-web-1.service", text) == "/system.slice/duende-web-1.service"
+    assert memory.group_for("duende-web-2.service", text) == ""
+    assert memory.group_for("duende-web-1.service", "0::/system.slice/duende-web-1.service\n") == ""
+    assert memory.watch("duende-web-1.service", 0) is None
+
+
+def test_a_kill_for_memory_by_the_kernels_word() -> None:
+    """Only a KILL is one for memory where systemd does not say so; an exit code never is."""
+    killed = UnitState(code=2, status=9, sub="failed", result="signal")
+    assert parse.process_exit(killed, 0.0, out_of_memory=True).oom
+    assert not parse.process_exit(killed, 0.0).oom
+    assert not parse.process_exit(UnitState(code=1, status=4, sub="failed"), 0.0, out_of_memory=True).oom
+    assert not parse.process_exit(UnitState(code=2, status=15, sub="failed"), 0.0, out_of_memory=True).oom
 
 
 def test_journal_oddities() -> None:
