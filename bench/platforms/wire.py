@@ -83,13 +83,24 @@ class RawBus:
     def __init__(self, path: str) -> None:
         self._socket = connected(path)
         self._buffer = b""
+        self._bus = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+        try:
+            self._enter()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _enter(self) -> None:
         self._socket.sendall(b"\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\r\n")
-        answer = self._socket.recv(4096)
+        answer = b""
+        while not answer.endswith(b"\r\n"):
+            piece = self._socket.recv(4096)
+            if not piece:
+                raise CallError("the bus hung up")
+            answer += piece
         if not answer.startswith(b"OK "):
             raise CallError(f"the bus does not let us in: {answer!r}")
-        bus = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
-        self.call(b"BEGIN\r\n" + self.text(*bus, "Hello"))
-        self._bus = bus
+        self.call(b"BEGIN\r\n" + self.text(*self._bus, "Hello"))
 
     @staticmethod
     def text(

@@ -160,7 +160,9 @@ def test_chaos_at_a_port_is_measured_before_during_and_after() -> None:
             assert report.after is not None
             assert (report.before.errors, report.after.errors) == (0, 0), report.table()
             draws = report.draws["error"]
-            assert draws.draws == report.during.operations == 60
+            assert report.during.operations == 60
+            # On a busy machine an operation that was due during the chaos may be sent after it: those, and no other, are not drawn.
+            assert 60 - report.during.late_sends <= draws.draws <= 60
             assert report.during.errors == draws.fired > 0
             assert report.error_rate_increase == pytest.approx(draws.fired / 60)
             assert report.during.latency.p95_ms >= 45
