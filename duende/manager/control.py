@@ -20,8 +20,6 @@ from duende.supervision import SupervisorEvent
 LARGEST_REQUEST = 1 << 20
 LARGEST_BACKLOG = 4 << 20
 """Bytes a slow reader of events may be behind before it is cut off."""
-TURNS_TO_ARRIVE = 3
-"""Turns of the loop until a client that was accepted just before has its connection here (asyncio's `_accept_connection2`)."""
 TURNS_TO_CLOSE = 8
 """Turns of the event loop given to closing connections; a client that does not read is not waited for."""
 
@@ -77,12 +75,16 @@ class Control:
         """Stop listening, send what was answered, hang up on every client and remove the socket."""
         self._closed = True
         if self._server is not None:
+            for _ in range(TURNS_TO_CLOSE):
+                if not any(_is_arriving(task) for task in asyncio.all_tasks()):
+                    break
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
         for connection in list(self._connections):
             connection.close()
-        for turn in range(TURNS_TO_CLOSE):  # a transport closes its socket in a later turn of the loop
-            if turn >= TURNS_TO_ARRIVE and not self._connections:
+        for _ in range(TURNS_TO_CLOSE):  # a transport closes its socket in a later turn of the loop
+            if not self._connections:
                 break
             await asyncio.sleep(0)
         try:
@@ -229,3 +231,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self.answer({"event": protocol.event(event)})
+
+
+def _is_arriving(task: asyncio.Task[Any]) -> bool:
+    """Whether the loop has accepted a client and not made its connection yet: a server that closes then loses its socket
+    (asyncio's Server._attach asserts that it is open; 3.11 to 3.13).
+    """
+    return getattr(task.get_coro(), "__name__", "") == "_accept_connection2"

@@ -24,8 +24,14 @@ SERVICE = f"{SYSTEMD}.Service"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 DBUS = "org.freedesktop.DBus"
 DBUS_PATH = "/org/freedesktop/DBus"
-UNITS_RULE = f"type='signal',sender='{SYSTEMD}',path_namespace='{MANAGER_PATH}'"
-"""All that systemd reports: units, jobs, reloads. One rule, however many units."""
+UNIT_PATH = f"{MANAGER_PATH}/unit"
+UNITS_RULE = f"type='signal',sender='{SYSTEMD}',path_namespace='{UNIT_PATH}',interface='{PROPERTIES}'"
+"""What systemd reports of units. One rule, however many units: a bus allows a connection some hundred."""
+MANAGER_RULES = tuple(
+    f"type='signal',sender='{SYSTEMD}',path='{MANAGER_PATH}',interface='{MANAGER}',member='{member}'"
+    for member in ("JobRemoved", "UnitRemoved", "Reloading")
+)
+"""What it reports of itself, but not what nobody here needs: each signal wakes this process, and a start sends twenty."""
 OWNER_RULE = f"type='signal',sender='{DBUS}',path='{DBUS_PATH}',member='NameOwnerChanged',arg0='{SYSTEMD}'"
 """systemd left the bus or came (back) to it: it was re-executed, or the bus was restarted."""
 SYSTEM_ADDRESS = "unix:path=/run/dbus/system_bus_socket"
@@ -177,7 +183,7 @@ class Bus:
         bus = await self._dial()
         bus.add_message_handler(self._on_message)
         try:
-            for rule in (UNITS_RULE, OWNER_RULE):
+            for rule in (UNITS_RULE, *MANAGER_RULES, OWNER_RULE):
                 await self._call(bus, DBUS_PATH, DBUS, "AddMatch", "s", [rule], to=DBUS)
             self.local = await self._is_local(bus)
             await self.announce(bus)

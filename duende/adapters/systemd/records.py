@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind
 from duende.adapters.systemd import parse
@@ -14,6 +15,7 @@ from duende.states import ProcessExit
 UNIT_ROOT = "/org/freedesktop/systemd1/unit/"
 
 
+@lru_cache(maxsize=1024)
 def unit_path(name: str) -> str:
     """The object of a unit: all but letters and digits as `_` and two hex digits (sd_bus_path_encode(3)); a first digit as well."""
     return UNIT_ROOT + "".join(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.02
 """Seconds between looks at what no event announces."""
 NUMBERS = itertools.count(1)
+MARK = f"conform-{os.getpid():x}-"
+"""Every daemon of these tests has a name that begins so: on a platform that others use too, `leftovers` can tell which are ours."""
 NEVER = RestartConfig(policy=RestartPolicy.NEVER)
 
 
@@ -99,7 +102,10 @@ class ConformanceBase:
         return await self.make_adapter(keep=True)
 
     def leftovers(self) -> list[str]:
-        """What the platform still has of the daemons of a test that is over; looked at after each."""
+        """What the platform still has of the daemons of a test that is over; looked at after each.
+
+        Where others use the platform at the same time, only what has `MARK` in its name.
+        """
         return []
 
     # -- helpers of the tests ------------------------------------------------------------------------------------------------
@@ -132,11 +138,13 @@ class ConformanceBase:
         finally:
             await made.close()
 
+    def fresh_name(self, also: str = "") -> str:
+        """A name that no daemon of any test has had."""
+        return f"{MARK}{next(NUMBERS)}{also}"
+
     def configured(self, name: str = "", **fields: Any) -> DaemonConfig:
         """A configuration with `common` in it; without a *name* it gets one of its own, and so a log of its own."""
-        return DaemonConfig(
-            name=name or f"conform-{next(NUMBERS)}", **{"restart": NEVER, **self.common, **fields}
-        )
+        return DaemonConfig(name=name or self.fresh_name(), **{"restart": NEVER, **self.common, **fields})
 
     def script(self, text: str, name: str = "", **fields: Any) -> DaemonConfig:
         """A daemon that is a shell script; never restarted unless *fields* say so."""

@@ -64,9 +64,9 @@ class IdentityTests(ConformanceBase):
 
         async def body() -> None:
             async with self.adapter(keep=True) as adapter:
-                mine = await self.launch_set(adapter, self.waiter(name="conform-a"))
+                mine = await self.launch_set(adapter, self.waiter(name=self.fresh_name("-a")))
                 await asyncio.sleep(0.05)  # another tick of the clock that start times are counted in
-                other = await self.launch_set(adapter, self.waiter(name="conform-b"))
+                other = await self.launch_set(adapter, self.waiter(name=self.fresh_name("-b")))
                 mixed = msgspec.structs.replace(mine, instance=other.instance, pid=other.pid)
                 async with self.adapter(other=True) as stranger:
                     try:

@@ -169,7 +169,7 @@ class LifecycleTests(ConformanceBase):
 
         async def body() -> None:
             async with self.adapter() as adapter:
-                configs = [self.script(f"sleep 0.5; exit {n}", f"conform-{n}") for n in range(5)]
+                configs = [self.script(f"sleep 0.5; exit {n}") for n in range(5)]
                 handles = await asyncio.gather(*(self.launch(adapter, each) for each in configs))
                 check(len({each.instance for each in handles}) == 5, "five instances")
                 exits = await asyncio.gather(*(self.ended(adapter, each) for each in handles))

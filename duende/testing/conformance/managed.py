@@ -36,9 +36,10 @@ class ManagedTests(ConformanceBase):
         async def body() -> None:
             async with self.manager() as (manager, adapter):
                 policy = RestartConfig(policy=RestartPolicy.ON_FAILURE, initial_delay=0.1)
-                manager.register(self.waiter(name="conform", restart=policy, readiness=QUICK))
-                await manager.start("conform")
-                first = manager.find("conform")
+                name = self.fresh_name()
+                manager.register(self.waiter(name=name, restart=policy, readiness=QUICK))
+                await manager.start(name)
+                first = manager.find(name)
                 check(first is not None and first.handle is not None, "it has a handle")
                 if first is None or first.handle is None:
                     return
@@ -46,7 +47,7 @@ class ManagedTests(ConformanceBase):
                 await adapter.kill(old)
 
                 async def restarted() -> bool:
-                    view = manager.status("conform")
+                    view = manager.status(name)
                     return view.restarts == 1 and view.status.phase is Phase.RUNNING
 
                 await self.until(restarted, bool, "it runs again")
@@ -60,14 +61,15 @@ class ManagedTests(ConformanceBase):
         async def body() -> None:
             async with self.manager() as (manager, _):
                 policy = RestartConfig(policy=RestartPolicy.ON_FAILURE, initial_delay=0.01, max_retries=2)
-                manager.register(self.script("sleep 0.2; exit 3", "conform", restart=policy, readiness=QUICK))
-                await manager.start("conform")
+                name = self.fresh_name()
+                manager.register(self.script("sleep 0.2; exit 3", name, restart=policy, readiness=QUICK))
+                await manager.start(name)
 
                 async def given_up() -> bool:
                     return any(event.kind == "gave-up" for event in manager.events)
 
                 await self.until(given_up, bool, "it is given up")
-                view = manager.status("conform")
+                view = manager.status(name)
                 check(view.status.phase is Phase.FAILED and view.restarts == 2, f"Failed after 2: {view}")
 
         self.conduct(body)
@@ -78,16 +80,17 @@ class ManagedTests(ConformanceBase):
         async def body() -> None:
             async with self.manager() as (manager, _):
                 policy = RestartConfig(policy=RestartPolicy.ALWAYS, initial_delay=0.01)
-                manager.register(self.waiter(name="conform", restart=policy, readiness=QUICK))
-                await manager.start("conform")
-                found = await manager.stop("conform")
+                name = self.fresh_name()
+                manager.register(self.waiter(name=name, restart=policy, readiness=QUICK))
+                await manager.start(name)
+                found = await manager.stop(name)
                 check(found.proven, f"proven: {found}")
                 await asyncio.sleep(0.3)  # thirty times the delay after which a restart would come
-                check(manager.status("conform").status.phase is Phase.STOPPED, "it stays stopped")
-                await manager.start("conform")
-                await manager.signal("conform", Signal.STOP)
-                check(manager.status("conform").status.phase is Phase.PAUSED, "paused is said")
-                await manager.signal("conform", Signal.CONT)
+                check(manager.status(name).status.phase is Phase.STOPPED, "it stays stopped")
+                await manager.start(name)
+                await manager.signal(name, Signal.STOP)
+                check(manager.status(name).status.phase is Phase.PAUSED, "paused is said")
+                await manager.signal(name, Signal.CONT)
                 proofs = await manager.shutdown_all()
                 check(all(each.proven for each in proofs), f"all are gone: {proofs}")
 
