@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Lab:
         self.history = History()
         self.nemesis = Nemesis(self.history, reaper)
         self.driver: Driver | None = None
+        self._afterwards: list[Callable[[], Awaitable[None]]] = []
 
     def rng(self, purpose: str) -> random.Random:
         """Randomness of this run's seed for one *purpose*."""
@@ -137,6 +138,23 @@ class Lab:
         """Send a signal."""
         return await self.ask("signal", by=by, name=name, signal=signal)
 
+    # -- what comes after ------------------------------------------------------------------------------------
+
+    def after(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do *work* when this is closed, after its manager is; the latest first."""
+        self._afterwards.append(work)
+
+    @property
+    def in_process(self) -> InProcess:
+        """Its manager in this process.
+
+        Raises:
+            TypeError: it has none, or one elsewhere.
+        """
+        if not isinstance(self.driver, InProcess):
+            raise TypeError(f"the manager is {self.driver!r}, and not in this process")
+        return self.driver
+
     # -- for characters --------------------------------------------------------------------------------------
 
     async def begin(self, name: str, line: list[str]) -> int:
@@ -201,7 +219,11 @@ class Lab:
         )
 
     async def close(self) -> None:
-        """Close the manager, if there is one."""
-        if self.driver is not None:
-            driver, self.driver = self.driver, None
-            await driver.close()
+        """Close the manager, if there is one, and do what comes after."""
+        try:
+            if self.driver is not None:
+                driver, self.driver = self.driver, None
+                await driver.close()
+        finally:
+            while self._afterwards:
+                await self._afterwards.pop()()

@@ -1,4 +1,4 @@
-"""Health under supervision: a verdict is one instance's, and is acted on once."""
+"""What one daemon's supervision makes of ill health that the platform reports, on the fake adapter."""
 
 from __future__ import annotations
 

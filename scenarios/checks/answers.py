@@ -73,3 +73,21 @@ def command_tells(**codes: tuple[str, int]) -> Checker:
         return true("; ".join(f"{status} is exit code {code}" for status, code in codes.values()))
 
     return command_tells_check
+
+
+def errors_tell(shortest: int = 20) -> Checker:
+    """Every operation that failed says why, in a sentence: what could not be done, and because of what."""
+
+    def errors_tell_check(history: Sequence[Operation]) -> Result:
+        failed = [
+            end
+            for begun, end in pairs(history)
+            if end is not None and end.kind is not Kind.OK and begun.process not in ("nemesis", "engine")
+        ]
+        for end in failed:
+            text = str(end.value.get("message") or "")
+            if len(text) < shortest or " " not in text:
+                return false(f"{end.f} failed and told {text!r}")
+        return true(f"{len(failed)} errors, each with its reason") if failed else vacuous("nothing failed")
+
+    return errors_tell_check

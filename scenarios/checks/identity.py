@@ -108,3 +108,22 @@ def lives_on(name: str, seconds: float) -> Checker:
         )
 
     return lives_on_check
+
+
+def at_most_one(*names: str, looks: int) -> Checker:
+    """No look from outside finds two instances of any of *names*; each was found alive, and all together in so many *looks*."""
+
+    def at_most_one_check(history: Sequence[Operation]) -> Result:
+        alive = dict.fromkeys(names, 0)
+        for look in observed(history, "instances"):
+            name, pids = look.value["name"], look.value["pids"]
+            if name in alive and len(pids) > 1:
+                return false(f"{len(pids)} instances of {name} at {look.time:.2f} s: {pids}")
+            if name in alive:
+                alive[name] += len(pids)
+        total = sum(alive.values())
+        if total < looks or not all(alive.values()):
+            return vacuous(f"found alive too seldom: {', '.join(f'{name} {n}' for name, n in alive.items())}")
+        return true(f"{len(names)} daemons, never two of one in {total} looks")
+
+    return at_most_one_check

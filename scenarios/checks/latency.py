@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from scenarios.checks.core import Checker, Result, false, true, unknown, vacuous
 from scenarios.history import Kind, Operation, pairs
@@ -29,6 +29,33 @@ def answers_within(f: str, *, q: float, seconds: float, at_least: int = 20) -> C
         return true(text) if found < seconds else false(f"{text}, limit {seconds * 1000:g} ms")
 
     return answers_within_check
+
+
+def answers_while(f: str, during: Collection[str], *, q: float, seconds: float, at_least: int) -> Checker:
+    """The *q* quantile of the time that *f* takes while one of the faults *during* is on, from its proof to its healing, is below *seconds*."""
+
+    def answers_while_check(history: Sequence[Operation]) -> Result:
+        steps = [
+            (begun, end)
+            for begun, end in pairs(history)
+            if begun.process == "nemesis" and begun.value.get("fault") in during
+        ]
+        on = [end.time for begun, end in steps if begun.f == "inject" and end and end.kind is Kind.OK]
+        off = [begun.time for begun, _ in steps if begun.f == "heal"]
+        windows = [(at, min((each for each in off if each >= at), default=math.inf)) for at in on]
+        spans = [
+            end.time - begun.time if end else math.inf
+            for begun, end in pairs(history)
+            if begun.f == f
+            and any(at <= (end.time if end else math.inf) and begun.time <= till for at, till in windows)
+        ]
+        if len(spans) < at_least:
+            return vacuous(f"only {len(spans)} of {at_least} {f} operations while a fault was on")
+        found = quantile(spans, q)
+        text = f"p{q * 100:g} of {len(spans)} {f} operations under {len(windows)} faults is {found * 1000:.1f} ms"
+        return true(text) if found < seconds else false(f"{text}, limit {seconds * 1000:g} ms")
+
+    return answers_while_check
 
 
 def takes_at_most(f: str, seconds: float) -> Checker:
