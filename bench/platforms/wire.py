@@ -84,8 +84,11 @@ class RawBus:
         self._socket = connected(path)
         self._buffer = b""
         self._socket.sendall(b"\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\r\n")
-        answer = self._socket.recv(4096)
+        answer = b""
+        while not answer.endswith(b"\r\n") and (data := self._socket.recv(4096)):
+            answer += data
         if not answer.startswith(b"OK "):
+            self._socket.close()
             raise CallError(f"the bus does not let us in: {answer!r}")
         bus = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
         self.call(b"BEGIN\r\n" + self.text(*bus, "Hello"))
