@@ -43,6 +43,29 @@ class Doomed:
         """Looks in a row that found nothing."""
 
 
+class Listener:
+    """The stream of events of one runtime."""
+
+    __slots__ = ("connected", "task", "wanted")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.connected = asyncio.Event()
+        """It is there."""
+        self.wanted = asyncio.Event()
+        """Somebody waits for it, and not for the next try."""
+
+    async def asked_for(self, delay: float) -> bool:
+        """Wait *delay* seconds before the next try, or until somebody wants it; whether somebody did."""
+        try:
+            async with asyncio.timeout(delay):
+                await self.wanted.wait()
+        except TimeoutError:
+            return False
+        self.wanted.clear()
+        return True
+
+
 class Record:
     """One daemon that was started or adopted here."""
 
