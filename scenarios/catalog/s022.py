@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any
 
 from fixtures.daemons import command
@@ -36,17 +35,24 @@ class Overlap(Workload):
         try:
             await lab.start(NAME)
             for number in range(TIMES):
-                await until(partial(followed, generations, number + 1), WITHIN)
+                await self._followed(lab, generations)
                 if number % 2:
                     await asyncio.gather(lab.restart(NAME, by="one"), lab.restart(NAME, by="two"))
                 else:
                     await lab.restart(NAME)
-            await until(partial(followed, generations, TIMES + 1), WITHIN)
+            await self._followed(lab, generations)
             await lab.stop(NAME)
         finally:
             following.cancel()
         for generation in generations:
             await generation.note(5.0)
+
+    @staticmethod
+    async def _followed(lab: Lab, generations: list[Generation]) -> None:
+        """Wait until the process that the manager tells of is one of those that are followed."""
+        view = await lab.status(NAME)
+        pid = view["pid"] if view else 0
+        await until(lambda: any(generation.pid == pid for generation in generations), WITHIN)
 
     @staticmethod
     async def _follow(lab: Lab, generations: list[Generation]) -> None:
@@ -57,11 +63,6 @@ class Overlap(Workload):
                 pids = [outside(line[which], line["space"]) for which in ("leader", "child")]
                 generations.append(Generation(lab, NAME, pids, began))
             await asyncio.sleep(LOOK_EVERY)
-
-
-def followed(generations: list[Generation], count: int) -> bool:
-    """Whether that many generations have come."""
-    return len(generations) >= count
 
 
 def leaders(lab: Lab) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from scenarios.checks.core import Checker, Result, false, true, vacuous
-from scenarios.history import Operation, observed, pairs
+from scenarios.history import Operation, observed
 
 
 def one_generation_at_a_time(name: str) -> Checker:
@@ -51,14 +51,10 @@ def never_two_at_once(name: str, looks: int) -> Checker:
 
 
 def still_ending(name: str, seconds: float, times: int) -> Checker:
-    """At least *times* a restart was asked for while the old tree went on for *seconds* longer; else it is vacuous."""
+    """At least *times* the tree went on for *seconds* longer after the manager had begun to end it; else it is vacuous."""
 
     def still_ending_check(history: Sequence[Operation]) -> Result:
-        asked = [
-            begun.time
-            for begun, _ in pairs(history)
-            if begun.f == "restart" and begun.value.get("name") == name
-        ]
+        asked = [event.time for event in observed(history, "event", name=name, kind="stopping")]
         spans = []
         for generation in observed(history, "generation", name=name):
             began, ended = generation.value["began"], generation.value["ended"]
@@ -66,10 +62,8 @@ def still_ending(name: str, seconds: float, times: int) -> Checker:
                 spans += [max((ended - at for at in asked if began < at < ended), default=0.0)]
         slow = [span for span in spans if span >= seconds]
         if len(slow) < times:
-            return vacuous(
-                f"only {len(slow)} restarts of {name} met a tree that was still ending, not {times}"
-            )
-        return true(f"{len(slow)} restarts met a tree that was still ending, up to {max(slow):.2f} s")
+            return vacuous(f"only {len(slow)} trees of {name} took their time to end, not {times}")
+        return true(f"{len(slow)} trees took their time to end, up to {max(slow):.2f} s")
 
     return still_ending_check
 

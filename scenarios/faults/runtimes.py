@@ -26,6 +26,8 @@ from scenarios.platforms.containers import Containers
 from scenarios.platforms.units import Units
 
 EFFECT_WITHIN = 5.0
+NO_ANSWER_WITHIN = 0.2
+"""Seconds without an answer after which a runtime is taken to hang; it takes a few milliseconds."""
 STACK = 25
 """Index of the stack's address among the fields of /proc/PID/stat after the state (proc(5), field 28): it is another
 after each execve(2), wherever addresses are random.
@@ -56,6 +58,31 @@ class RuntimeGone(Fault):
         self._gone = False
         version = await asyncio.to_thread(self._daemon.start)
         return f"{self._daemon.name} {version} answers"
+
+
+class RuntimeHangs(Fault):
+    """STOP to a daemon of the runtime, which leases the CONT itself: calls to it are taken, and not answered."""
+
+    def __init__(self, daemon: PrivateDaemon) -> None:
+        self.name = f"hang-{daemon.name}"
+        self._daemon = daemon
+
+    async def inject(self, reaper: Reaper, pick: int) -> str:
+        """Stop it; proven by its state, and by a question that gets no answer."""
+        pid = self._daemon.pid
+        self._daemon.pause()
+        if not await until(lambda: state_of(pid) in ("T", "t"), EFFECT_WITHIN):
+            raise NoEffectError(f"{self._daemon.name} ({pid}) is in state {state_of(pid)!r}")
+        try:
+            told = await asyncio.to_thread(self._daemon.ping, NO_ANSWER_WITHIN)
+        except (OSError, LabError):
+            return f"{self._daemon.name} ({pid}) is in state T and gives no answer"
+        raise NoEffectError(f"{self._daemon.name} ({pid}) answers: {told}")
+
+    async def heal(self) -> str:
+        """Let it run on; harmless when it runs."""
+        self._daemon.resume()
+        return f"{self._daemon.name} runs on"
 
 
 class ThenKilled(Fault):
@@ -217,7 +244,9 @@ def against(platform: Platform, targets: Targets) -> Sequence[Fault]:
     offered: list[Fault] = [kill(targets), Stop(targets)]
     if isinstance(platform, Containers):
         runtime = platform.runtime
-        offered += [Frozen(runtime, targets), RuntimeGone(runtime), ThenKilled(RuntimeGone(runtime), targets)]
+        troubles = (RuntimeGone(runtime), RuntimeHangs(runtime))
+        offered += [Frozen(runtime, targets), RuntimeGone(runtime)]
+        offered += [ThenKilled(trouble, targets) for trouble in troubles]
         if isinstance(runtime, Docker):
             offered.append(RuntimeGone(runtime.containerd))
     elif isinstance(platform, Units):

@@ -58,6 +58,8 @@ class Generation:
         self._lab = lab
         self._name = name
         self._pids = pids
+        self.pid = pids[0]
+        """Its main process."""
         self._began = began
         self._task = asyncio.create_task(self._watch([Watched(pid) for pid in pids]))
 
@@ -77,4 +79,4 @@ class Generation:
         done, _ = await asyncio.wait([self._task], timeout=within)
         ended = self._task.result() if done else None
         self._task.cancel()
-        self._lab.observe("generation", name=self._name, pid=self._pids[0], began=self._began, ended=ended)
+        self._lab.observe("generation", name=self._name, pid=self.pid, began=self._began, ended=ended)

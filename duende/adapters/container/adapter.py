@@ -277,7 +277,7 @@ class ContainerAdapter(Identity, PlatformAdapter):
             await asyncio.gather(*(self._remove_ended(each) for each in records))
         if self._sweeper is not None and not self._sweeper.done():
             await asyncio.wait([self._sweeper], timeout=SWEEP_PATIENCE)
-        streams = [task for task, _ in self._listeners.values()]
+        streams = [each.task for each in self._listeners.values() if each.task is not None]
         if self._sweeper is not None:
             streams.append(self._sweeper)
         for task in streams:

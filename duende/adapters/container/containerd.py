@@ -177,6 +177,14 @@ class Containerd:
         """Thaw it; see `Engine.unpause`."""
         await self._run("tasks", "resume", container)
 
+    async def rename(self, container: str, name: str) -> None:
+        """Cannot be done; see `Engine.rename`.
+
+        Raises:
+            NotSupportedError: always.
+        """
+        raise NotSupportedError("containerd", f"call {container} {name}", remedy="remove it")
+
     async def remove(self, container: str, *, force: bool = False) -> None:
         """Remove task, container and snapshot; see `Engine.remove`."""
         self._plans.pop(container, None)

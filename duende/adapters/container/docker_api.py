@@ -20,9 +20,8 @@ from duende.adapters.container.engine import Event, Facts, Happening, Plan, Runt
 from duende.adapters.container.http import Answer, UnixHttp
 from duende.adapters.container.plan import LABEL_ID
 from duende.adapters.container.render import docker_body
-from duende.adapters.container.threads import Threads
+from duende.adapters.container.threads import Threads, trouble_of
 from duende.errors import (
-    AccessError,
     InstanceNotFoundError,
     InvalidStateError,
     PlatformIOError,
@@ -163,6 +162,10 @@ class DockerApi:
     async def unpause(self, container: str) -> None:
         """Thaw it; see `Engine.unpause`."""
         await self._command(f"/containers/{container}/unpause")
+
+    async def rename(self, container: str, name: str) -> None:
+        """Give it another name; see `Engine.rename`."""
+        await self._command(f"/containers/{container}/rename?name={quote(name)}")
 
     async def remove(self, container: str, *, force: bool = False) -> None:
         """Remove it; see `Engine.remove`.
@@ -329,7 +332,7 @@ class DockerApi:
                 raise _refusal(code, f"{self.runtime.value}: {error.explanation or error}") from error
             except (docker.errors.DockerException, OSError, ValueError) as error:
                 # requests' own errors are OSErrors, and what is no JSON is a ValueError
-                raise _broken(self.runtime.value, self.socket, error) from error
+                raise trouble_of(self.runtime.value, self.socket, error) from error
 
         return await self._threads.call(f"{what} with {self.runtime.value}", timeout, body)
 
@@ -338,21 +341,6 @@ def _load() -> None:
     import docker
 
     del docker
-
-
-def _broken(
-    runtime: str, socket: str, error: Exception
-) -> PlatformIOError | PlatformTimeoutError | AccessError:
-    if "imed out" in str(error):
-        return PlatformTimeoutError(f"get an answer from {runtime} at {socket}", 0.0)
-    if "PermissionError" in repr(error) or isinstance(error, PermissionError):
-        return AccessError(
-            f"cannot reach {runtime}: {socket} may not be opened by this user",
-            remedy="add the user to the socket's group, or use a rootless runtime",
-        )
-    return PlatformIOError(
-        f"cannot talk to {runtime} at {socket}: {error}", remedy=f"check that {runtime} runs there"
-    )
 
 
 def _refusal(code: int, text: str, step: str = "") -> Exception:

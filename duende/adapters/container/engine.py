@@ -192,6 +192,10 @@ class Engine(Protocol):
         """Thaw them."""
         ...
 
+    async def rename(self, container: str, name: str) -> None:
+        """Give it another name, so that the one it has is free; one without names beside ids says NotSupportedError."""
+        ...
+
     async def remove(self, container: str, *, force: bool = False) -> None:
         """Remove it and its anonymous volumes; with *force* also when it runs."""
         ...

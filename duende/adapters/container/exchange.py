@@ -21,9 +21,11 @@ from duende.adapters.container.records import (
     RECONNECT_MAX,
     SETTLE,
     SETTLE_EVERY,
+    SETTLE_MISSED,
     STARTS_AT_ONCE,
     TIMEOUT,
     Doomed,
+    Listener,
     Record,
 )
 from duende.adapters.container.watching import watch
@@ -74,7 +76,7 @@ class Exchange:
         self._engine: Engine | None = None
         self._engines: dict[tuple[str, str], Engine] = {}
         self._choosing: asyncio.Lock | None = None
-        self._listeners: dict[tuple[str, str], tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._listeners: dict[tuple[str, str], Listener] = {}
         self._records: dict[str, Record] = {}
         self._by_container: dict[str, Record] = {}
         self._doomed: dict[str, Doomed] = {}
@@ -156,17 +158,19 @@ class Exchange:
             PlatformTimeoutError: the stream did not come up in time.
         """
         key = (engine.runtime.value, engine.socket)
-        if key not in self._listeners:
-            connected = asyncio.Event()
-            self._listeners[key] = (self._spawn_task(self._stream(engine, connected)), connected)
-        connected = self._listeners[key][1]
+        listener = self._listeners.get(key)
+        if listener is None:
+            listener = self._listeners[key] = Listener()
+            listener.task = self._spawn_task(self._stream(engine, listener))
+        if not listener.connected.is_set():
+            listener.wanted.set()
         try:
             async with asyncio.timeout(self.timeout):
-                await connected.wait()
+                await listener.connected.wait()
         except TimeoutError as error:
             raise PlatformTimeoutError(f"have events of {engine.runtime.value}", self.timeout) from error
 
-    async def _stream(self, engine: Engine, connected: asyncio.Event) -> None:
+    async def _stream(self, engine: Engine, listener: Listener) -> None:
         since, delay = "", RECONNECT_FIRST
         while True:
             trouble = "its stream of events ended"
@@ -175,14 +179,14 @@ class Exchange:
                     delay = RECONNECT_FIRST
                     since = event.at or since
                     if event.what is Happening.CONNECTED:
-                        connected.set()
+                        listener.connected.set()
                         self._spawn_task(self._look_after(engine))
                     else:
                         self._on_happening(event)
             except DuendeError as error:
                 trouble = str(error)
-            if connected.is_set():
-                connected.clear()
+            if listener.connected.is_set():
+                listener.connected.clear()
                 for record in self._of(engine):
                     self._emit(
                         AdapterEvent(
@@ -191,8 +195,7 @@ class Exchange:
                             detail=f"{engine.runtime.value} went away ({trouble}); its daemons are watched by the kernel meanwhile",
                         )
                     )
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, RECONNECT_MAX)
+            delay = RECONNECT_FIRST if await listener.asked_for(delay) else min(delay * 2, RECONNECT_MAX)
 
     def _of(self, engine: Engine) -> list[Record]:
         return [each for each in self._records.values() if each.engine is engine and each.exit is None]
@@ -314,7 +317,7 @@ class Exchange:
             record.settling = self._spawn_task(self._find_end(record))
 
     async def _find_end(self, record: Record) -> None:
-        deadline = time.monotonic() + SETTLE
+        began = time.monotonic()
         while record.exit is None:
             record.nudge.clear()
             dead = record.watch is not None and record.watch.ended
@@ -336,7 +339,8 @@ class Exchange:
                     return
                 if not dead:
                     return
-            if time.monotonic() >= deadline:
+            missed = state is not None and record.missed(state) and self._known(record)
+            if time.monotonic() >= began + (SETTLE_MISSED if missed else SETTLE):
                 self._ended(record, None)
                 return
             try:
@@ -344,6 +348,9 @@ class Exchange:
                     await record.nudge.wait()
             except TimeoutError:
                 continue  # the runtime's own report takes a little longer than the kernel's
+
+    def _known(self, record: Record) -> bool:
+        return record.watch is not None and record.watch.exit().known
 
     def _ended(self, record: Record, state: State | None) -> None:
         if record.exit is not None:

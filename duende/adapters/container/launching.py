@@ -28,6 +28,7 @@ from duende.errors import (
     DuendeError,
     InstanceNotFoundError,
     InvalidStateError,
+    NotSupportedError,
     PlatformConfigError,
     PlatformIOError,
     SpawnError,
@@ -162,6 +163,17 @@ class Launching(Sweeping):
         if found.labels.get(LABEL_ID) != daemon_id:
             return False
         await keep_tail(engine, found.id, self.state_dir, daemon_id)
+        record = self._by_container.get(found.id)
+        if record is not None and record.exit is not None and record.missed(found):
+            try:
+                # Docker takes 10 s to remove what it thinks runs and cannot kill: nobody has to wait for that.
+                await engine.rename(found.id, f"{name}-{found.id[:12]}")
+            except NotSupportedError:
+                pass  # it has to be removed at once
+            else:
+                self._doom(engine, found.id, daemon_id)
+                self._doomed.pop(name, None)
+                return True
         try:
             await engine.remove(found.id, force=True)
         except InstanceNotFoundError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from duende.adapters.container.engine import Engine
+from duende.adapters.container.engine import Engine, State
 from duende.adapters.container.watching import Watch
 from duende.adapters.contract import DaemonHandle, StopCertificate
 from duende.states import ProcessExit
@@ -13,6 +13,8 @@ TIMEOUT = 10.0
 """Seconds for one call to a runtime."""
 SETTLE = 5.0
 """Seconds for a runtime to report an end that the kernel has shown already; then the kernel's word is all there is."""
+SETTLE_MISSED = 1.0
+"""The same for a runtime that says that it runs, where the kernel says not only that it has ended but how."""
 SETTLE_EVERY = 0.05
 KILL_GRACE = 10.0
 """Seconds from KILL until nothing is left: the kernel, the shim and the runtime each take part."""
@@ -39,6 +41,29 @@ class Doomed:
         self.daemon_id = daemon_id
         self.looks = 0
         """Looks in a row that found nothing."""
+
+
+class Listener:
+    """The stream of events of one runtime."""
+
+    __slots__ = ("connected", "task", "wanted")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.connected = asyncio.Event()
+        """It is there."""
+        self.wanted = asyncio.Event()
+        """Somebody waits for it, and not for the next try."""
+
+    async def asked_for(self, delay: float) -> bool:
+        """Wait *delay* seconds before the next try, or until somebody wants it; whether somebody did."""
+        try:
+            async with asyncio.timeout(delay):
+                await self.wanted.wait()
+        except TimeoutError:
+            return False
+        self.wanted.clear()
+        return True
 
 
 class Record:
@@ -89,6 +114,16 @@ class Record:
         """Something happened to it: look again."""
         self.settling: asyncio.Task[None] | None = None
         self.stopping: asyncio.Task[StopCertificate] | None = None
+
+    def missed(self, state: State) -> bool:
+        """Whether the runtime has missed the end: it says that it runs, as the very process 1 that the kernel says is dead.
+
+        Docker 20.10.24 never hears of what ends while it is not connected to its containerd; to one that came back it connects
+        up to two seconds later.
+        """
+        watch = self.watch
+        claimed = state.alive and not state.restarting and watch is not None and state.pid == watch.first
+        return claimed and watch is not None and watch.over()
 
     def release(self) -> None:
         """Let go of its processes."""

@@ -116,7 +116,8 @@ async def prove(record: Record) -> tuple[bool, str, tuple[str, ...]]:
         pass  # removed: then it runs nowhere
     except DuendeError as error:
         doubt = str(error)
-    if state is not None and (state.alive or state.restarting):
+    missed = state is not None and record.missed(state)
+    if state is not None and (state.alive or state.restarting) and not missed:
         return False, f"{what} is {state.status}", (f"{state.pid} {record.handle.name} ({state.status})",)
     if watch is None:
         if doubt:
@@ -136,11 +137,11 @@ async def prove(record: Record) -> tuple[bool, str, tuple[str, ...]]:
             f"the control group of {what} is not empty",
             tuple(str(read_stat(pid) or pid) for pid in left),
         )
-    said = (
-        f"{record.engine.runtime.value} did not say: {doubt}"
-        if doubt
-        else "its runtime says that it does not run"
-    )
+    said = "its runtime says that it does not run"
+    if doubt:
+        said = f"{record.engine.runtime.value} did not say: {doubt}"
+    elif missed:
+        said = f"{record.engine.runtime.value} has missed that and says that it runs"
     return True, f"process 1 of the pid namespace of {what} is dead, its control group is empty; {said}", ()
 
 

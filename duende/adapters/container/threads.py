@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from duende.errors import PlatformTimeoutError
+from duende.errors import AccessError, PlatformIOError, PlatformTimeoutError
 
 AT_ONCE = 8
 """Threads; a runtime that hangs holds that many at most, and further calls end at their deadline without a thread."""
@@ -60,3 +60,19 @@ class Threads:
             future.set_exception(failure)
         else:
             future.set_result(result)
+
+
+def trouble_of(
+    runtime: str, socket: str, error: Exception
+) -> PlatformIOError | PlatformTimeoutError | AccessError:
+    """What an error of the package that is none of the runtime means."""
+    if "imed out" in str(error):
+        return PlatformTimeoutError(f"get an answer from {runtime} at {socket}", 0.0)
+    if "PermissionError" in repr(error) or isinstance(error, PermissionError):
+        return AccessError(
+            f"cannot reach {runtime}: {socket} may not be opened by this user",
+            remedy="add the user to the socket's group, or use a rootless runtime",
+        )
+    return PlatformIOError(
+        f"cannot talk to {runtime} at {socket}: {error}", remedy=f"check that {runtime} runs there"
+    )

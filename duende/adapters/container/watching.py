@@ -68,6 +68,12 @@ class Watch:
         except (KeyError, ValueError):
             return False
 
+    def over(self) -> bool:
+        """Whether process 1 is dead and nothing is left in its control group."""
+        stat = read_stat(self.first)
+        there = stat is not None and stat.start_time == self.first_started and stat.state not in "ZX"
+        return not there and not self.group.processes()
+
     def exit(self) -> ProcessExit:
         """How the main process ended, as far as the kernel tells; known only after it was reaped."""
         return exit_of(self._fds[1])

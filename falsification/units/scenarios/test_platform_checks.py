@@ -12,7 +12,7 @@ from falsification.units.scenarios.test_checks import Entry, event, generation, 
 from scenarios.checks import Checker, Verdict, check, identity, service, stops
 from scenarios.history import Kind
 
-RESTART = op("restart", {"name": "d"}, at=0.5, took=2.0)
+STOPPING = event("stopping", "Stopping", 0.5)
 STOP = ("c", Kind.INVOKE, "stop", {"name": "d"}, 1.0)
 
 
@@ -59,7 +59,7 @@ ENDED = event("exited", "Running", 1.0, detail="killed by SIGKILL")
 GOOD: dict[str, tuple[Checker, Sequence[Entry]]] = {
     "still ending": (
         identity.still_ending("d", 0.4, 1),
-        [*RESTART, generation(1, 0, 1), generation(2, 1.5, None)],
+        [STOPPING, generation(1, 0, 1), generation(2, 1.5, None)],
     ),
     "between lives": (
         stops.between_lives("d", 1),
@@ -105,12 +105,12 @@ BAD: dict[str, tuple[Checker, Sequence[Entry]]] = {
     ),
 }
 VACUOUS: dict[str, tuple[Checker, Sequence[Entry]]] = {
-    "it had ended": (identity.still_ending("d", 0.4, 1), [generation(1, 0, 0.4), *RESTART]),
-    "it ended at once": (identity.still_ending("d", 0.4, 1), [*RESTART, generation(1, 0, 0.6)]),
-    "not often enough": (identity.still_ending("d", 0.4, 2), [*RESTART, generation(1, 0, 1)]),
-    "the restart of another": (
+    "it had ended": (identity.still_ending("d", 0.4, 1), [generation(1, 0, 0.4), STOPPING]),
+    "it ended at once": (identity.still_ending("d", 0.4, 1), [STOPPING, generation(1, 0, 0.6)]),
+    "not often enough": (identity.still_ending("d", 0.4, 2), [STOPPING, generation(1, 0, 1)]),
+    "the end of another": (
         identity.still_ending("d", 0.4, 1),
-        [*op("restart", {"name": "e"}, at=0.5), generation(1, 0, 1)],
+        [event("stopping", "Stopping", 0.5, name="e"), generation(1, 0, 1)],
     ),
     "stopped while it ran": (stops.between_lives("d", 1), [event("running", "Running"), *stop()]),
     "too few writes": (KEPT, [*put("x", 1.0), disk(3.0, "x")]),

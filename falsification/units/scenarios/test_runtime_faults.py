@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +19,18 @@ from fixtures.lease import Reaper
 from fixtures.runtimes.daemon import PrivateDaemon
 from scenarios.faults.base import Awaited, Fault, NoEffectError
 from scenarios.faults.processes import Stop, kill
-from scenarios.faults.runtimes import RuntimeGone, ThenKilled, answers, frozen, stack_of
+from scenarios.faults.runtimes import RuntimeGone, RuntimeHangs, ThenKilled, answers, frozen, stack_of
 from scenarios.look import outside, space_of, state_of
+
+PROGRAM = """\
+import contextlib, socket
+listener = socket.socket(socket.AF_UNIX)
+listener.bind({path!r})
+listener.listen()
+while True:
+    with contextlib.suppress(OSError), listener.accept()[0] as client:
+        client.send(b"1.0")
+"""
 
 
 class Listener(PrivateDaemon):
@@ -33,19 +45,20 @@ class Listener(PrivateDaemon):
         return self.folder / "listener.sock"
 
     def argv(self) -> list[str]:
-        """A loop around accept."""
-        program = f"import socket; s = socket.socket(socket.AF_UNIX); s.bind({str(self.socket)!r}); s.listen()\nwhile True: s.accept()"
+        """It says its version to whoever connects."""
+        program = PROGRAM.format(path=str(self.socket))
         return [sys.executable, "-I", "-S", "-c", program]
 
     def ping(self, within: float) -> str:
         """Its version.
 
         Raises:
-            ConnectionError: nobody answers.
+            OSError: nobody answers.
         """
-        if not answers(self):
-            raise ConnectionError("nobody")
-        return "1.0"
+        with closing(socket.socket(socket.AF_UNIX)) as client:
+            client.settimeout(within)
+            client.connect(str(self.socket))
+            return client.recv(10).decode()
 
     def start(self) -> str:
         """Start it over the socket that a killed one has left."""
@@ -97,6 +110,18 @@ def test_a_runtime_that_lives_on_is_no_effect(tmp_path: Path) -> None:
         with pytest.raises(NoEffectError, match="lives on"):
             strike(RuntimeGone(listener))
         PrivateDaemon.kill(listener)
+
+
+def test_a_runtime_hangs_and_goes_on(tmp_path: Path) -> None:
+    """State T and silence are the proof; healed, the same process answers again."""
+    with Reaper() as reaper:
+        listener = Listener(tmp_path, reaper)
+        listener.start()
+        before = listener.pid
+        proof, done = strike(RuntimeHangs(listener))
+        assert proof == f"listener ({before}) is in state T and gives no answer"
+        assert done == "listener runs on"
+        assert (listener.ping(5.0), listener.pid) == ("1.0", before)
 
 
 def test_killed_meanwhile_proves_both(tmp_path: Path, victim: subprocess.Popen[bytes]) -> None:

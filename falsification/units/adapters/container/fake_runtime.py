@@ -188,7 +188,9 @@ class FakeRuntime:
         container, state = found["Id"], found["State"]
         if verb == "json":
             return 200, found
-        if verb == "start":
+        if verb == "rename":
+            found["Name"] = f"/{query['name'][0]}"
+        elif verb == "start":
             if self.start_error:
                 return 400, {"message": self.start_error}
             self.run(container)

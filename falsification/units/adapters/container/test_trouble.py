@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from duende.adapters.container import exchange
 from duende.adapters.container.adapter import ContainerAdapter
 from duende.adapters.contract import (
     AdapterEvent,
@@ -96,6 +97,23 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
         with pytest.raises(SpawnError, match="docker rm -f duende-web-0b7a3c52"):
             await adapter.launch(request())
         assert list(fake.containers) == [second.instance]
+
+    with_fake(tmp_path, body)
+
+
+def test_a_start_does_not_wait_for_the_next_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runtime that was away for long is looked for rarely; a start finds at once that it is back."""
+    monkeypatch.setattr(exchange, "RECONNECT_FIRST", 3600.0)
+
+    async def body(fake: FakeRuntime, adapter: ContainerAdapter, events: list[AdapterEvent]) -> None:
+        await adapter.launch(request())
+        await fake.stop()
+        await until(lambda: [each for each in events if each.kind is EventKind.ALERT])
+        with pytest.raises(DuendeError):
+            await adapter.launch(request())
+        await fake.start()
+        monkeypatch.setattr(exchange, "RECONNECT_FIRST", TIMEOUT / 10)
+        await adapter.launch(request())
 
     with_fake(tmp_path, body)
 
