@@ -43,6 +43,7 @@ SCENARIO = Scenario(
     seen_in="moby#40789, redis#5286",
     workload=Redis,
     adapters=("docker", "podman"),
+    image=NAME,
     breaks_runtime=True,
     checks=(
         faults.took_effect("kill", "pause"),

@@ -41,6 +41,7 @@ SCENARIO = Scenario(
     seen_in="moby#40789, docker-library/postgres#547",
     workload=Postgres,
     adapters=("docker", "podman"),
+    image=NAME,
     breaks_runtime=True,
     checks=(
         faults.took_effect("kill", "pause"),
