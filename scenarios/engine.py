@@ -67,7 +67,7 @@ async def run(
     """
     began = time.monotonic()
     try:
-        with enter(adapter, shared=not scenario.breaks_runtime) as platform:
+        with enter(adapter, shared=not scenario.breaks_runtime, image=scenario.image) as platform:
             report = await _run_on(platform, scenario, seed, schedule)
     except UnmetNeedError as error:
         report = Report(scenario=scenario, seed=seed, verdict="unattempted", why=str(error))

@@ -79,6 +79,8 @@ class Scenario:
     checks: tuple[Checker, ...]
     adapters: tuple[str, ...] = ("native",)
     """Where it runs, with the same checkers: of native, systemd, docker, podman."""
+    image: str = "python"
+    """The lab's image that its containers run in: loaded before it begins."""
     breaks_runtime: bool = False
     """Whether it does something to the runtime itself, and so needs one that no other scenario uses."""
     limit: float = 60.0

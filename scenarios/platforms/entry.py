@@ -17,8 +17,9 @@ from scenarios.scenario import UnmetNeedError
 
 
 @contextmanager
-def enter(name: str, *, shared: bool = True) -> Iterator[Platform]:
-    """The platform of that name, up; with one of the run's runtimes, or one of its own unless *shared*.
+def enter(name: str, *, shared: bool = True, image: str = IMAGE) -> Iterator[Platform]:
+    """The platform of that name, up; with one of the run's runtimes, or one of its own unless *shared*. A container
+    runtime has that *image* of the lab's.
 
     Raises:
         UnmetNeedError: it cannot be had here; the text says why.
@@ -28,13 +29,13 @@ def enter(name: str, *, shared: bool = True) -> Iterator[Platform]:
         raise KeyError(f"no platform {name!r}; there are {', '.join(LEVELS)}")
     with ExitStack() as stack:
         try:
-            platform = _made(name, stack, shared)
+            platform = _made(name, stack, shared, image)
         except LabError as error:
             raise UnmetNeedError(f"no {name} here: {error}") from error
         yield platform
 
 
-def _made(name: str, stack: ExitStack, shared: bool) -> Platform:
+def _made(name: str, stack: ExitStack, shared: bool, image: str) -> Platform:
     if name == "systemd":
         # Whatever is done to this systemd, the Docker around it is the run's: nobody does anything to that.
         return Units(_systemd(stack, shared=shared))
@@ -45,7 +46,7 @@ def _made(name: str, stack: ExitStack, shared: bool) -> Platform:
         runtime = stack.enter_context(docker(shared=shared))
     else:
         runtime = stack.enter_context(podman(shared=shared))
-    runtime.image(IMAGE)  # not in the middle of a scenario
+    runtime.image(image)  # not in the middle of a scenario
     return Containers(name, runtime)
 
 

@@ -12,8 +12,9 @@ from duende.adapters.container.detect import runtime_named
 from duende.adapters.container.engine import Runtime
 from duende.adapters.container.history import earlier_lines, forget
 from duende.adapters.container.identity import Identity
+from duende.adapters.container.looking import judge_again
 from duende.adapters.container.probe import best, probe_all, probe_runtime
-from duende.adapters.container.records import SWEEP_PATIENCE
+from duende.adapters.container.records import RECONNECT_FIRST, RECONNECT_MAX, SWEEP_PATIENCE
 from duende.adapters.container.stopping import prove, send, stop
 from duende.adapters.contract import (
     AdapterEvent,
@@ -201,7 +202,7 @@ class ContainerAdapter(Identity, PlatformAdapter):
         record = await self._living(handle, "CONT")
         await pausing.resume(record)
         if record.ill:
-            self._spawn_task(self._judge_again(record))
+            self._spawn_task(judge_again(record, self._on_verdict))
 
     async def logs(self, handle: DaemonHandle, lines: int) -> list[str]:
         """The last *lines* lines of output, those of the run before included."""
@@ -214,23 +215,32 @@ class ContainerAdapter(Identity, PlatformAdapter):
         return found[-lines:] if lines > 0 else []
 
     def watch_log(self, handle: DaemonHandle, pattern: str) -> None:
-        """Report LOG_LINE once a line of output matches the regular expression *pattern*."""
-        self._spawn_task(self._watch_log(handle, re.compile(pattern)))
+        """Report LOG_LINE once a line of output matches the regular expression *pattern*, also over a runtime that goes away meanwhile."""
+        task = self._spawn_task(self._watch_log(handle, re.compile(pattern)))
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
 
     async def _watch_log(self, handle: DaemonHandle, pattern: re.Pattern[str]) -> None:
-        try:
-            async for line in self._engine_of(handle).follow(handle.instance):
-                if pattern.search(line):
-                    self._emit(AdapterEvent(daemon_id=handle.daemon_id, kind=EventKind.LOG_LINE, detail=line))
-                    return
-        except DuendeError as error:
-            self._emit(
-                AdapterEvent(
-                    daemon_id=handle.daemon_id,
-                    kind=EventKind.ALERT,
-                    detail=f"cannot follow its output: {error}",
-                )
-            )
+        told, delay = False, RECONNECT_FIRST
+        while True:
+            try:
+                async for line in self._engine_of(handle).follow(handle.instance):
+                    delay = RECONNECT_FIRST
+                    if pattern.search(line):
+                        self._emit(
+                            AdapterEvent(daemon_id=handle.daemon_id, kind=EventKind.LOG_LINE, detail=line)
+                        )
+                        return
+            except DuendeError as error:
+                if not told:
+                    told = True
+                    detail = f"cannot follow its output: {error}; trying again"
+                    self._emit(AdapterEvent(daemon_id=handle.daemon_id, kind=EventKind.ALERT, detail=detail))
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, RECONNECT_MAX)
+            record = self._record_of(handle)
+            if record is None or record.exit is not None:
+                return  # there will be no more of it
 
     async def run_inside(self, handle: DaemonHandle, argv: Sequence[str], timeout: float) -> int:
         """Run a program in the daemon's container; its exit code, -1 when it did not end within *timeout* seconds."""
@@ -278,6 +288,7 @@ class ContainerAdapter(Identity, PlatformAdapter):
         if self._sweeper is not None and not self._sweeper.done():
             await asyncio.wait([self._sweeper], timeout=SWEEP_PATIENCE)
         streams = [each.task for each in self._listeners.values() if each.task is not None]
+        streams += self._following
         if self._sweeper is not None:
             streams.append(self._sweeper)
         for task in streams:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 
@@ -124,3 +125,13 @@ async def choose(runtime: str | None, socket: str | None, timeout: float) -> Tri
         f"run daemons here: no container runtime answers ({seen})",
         remedy="start dockerd, `podman system service` or containerd, or give socket=",
     )
+
+
+def need_package() -> None:
+    """Refuse at once where the `docker` package is missing; `choose` turns that into the extra to install.
+
+    Raises:
+        ModuleNotFoundError: it is.
+    """
+    if importlib.util.find_spec("docker") is None:
+        raise ModuleNotFoundError("No module named 'docker'", name="docker")

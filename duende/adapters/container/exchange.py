@@ -13,9 +13,10 @@ import msgspec
 
 from duende.adapters.container import parse, source
 from duende.adapters.container.checks import Check, watch_health
-from duende.adapters.container.detect import choose, engine_for, runtime_named
+from duende.adapters.container.detect import choose, engine_for, need_package, runtime_named
 from duende.adapters.container.engine import Engine, Event, Happening, Runtime, State
-from duende.adapters.container.pausing import PROBED, stopped
+from duende.adapters.container.looking import look_now_and_then
+from duende.adapters.container.pausing import stopped
 from duende.adapters.container.records import (
     RECONNECT_FIRST,
     RECONNECT_MAX,
@@ -61,7 +62,7 @@ class Exchange:
         keep: bool = False,
     ) -> None:
         if runtime is not None and runtime_named(runtime) is not Runtime.CONTAINERD:
-            _need_package()
+            need_package()
         self._own_folder: str | None = None
         if runtime_dir is None:
             import tempfile
@@ -84,6 +85,8 @@ class Exchange:
         self._sweeper: asyncio.Task[None] | None = None
         self._sinks: list[EventSink] = []
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._following: set[asyncio.Task[None]] = set()
+        """Who reads the output of daemons as it comes."""
         self._early_memory: dict[str, None] = {}
         """Containers that were killed for memory before they were known here, in order."""
         self._boot = boot_id()
@@ -235,20 +238,6 @@ class Exchange:
             AdapterEvent(daemon_id=record.handle.daemon_id, kind=kind, detail=f"its health check {detail}")
         )
 
-    async def _judge_again(self, record: Record) -> None:
-        """It runs on after a pause in which its check failed, and a runtime tells only changes: look once its check had time to pass."""
-        check = Check.from_json(record.handle.data.get(PROBED, ""))
-        if check is None:
-            return
-        await asyncio.sleep(check.retries * (check.interval + check.timeout))
-        if record.exit is None and record.ill and not record.paused:
-            try:
-                state = await record.engine.inspect(record.handle.instance)
-            except DuendeError:
-                return  # nobody says that it is ill
-            if state.health == "unhealthy":
-                self._on_verdict(record, False)
-
     def _tell_memory(self, record: Record) -> None:
         if not record.memory_told:
             record.memory_told = True
@@ -294,6 +283,8 @@ class Exchange:
         """Be told of its end from now on, and ask for its health where the runtime does not."""
         if record.watch is not None:
             record.watch.begin(lambda: self._settle(record))
+        else:
+            record.looking = self._spawn_task(look_now_and_then(record, self._settle))
         check = Check.from_json(record.handle.data.get("health", ""))
         if check is not None:
             handle = record.handle
@@ -388,9 +379,3 @@ class Exchange:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _need_package() -> None:
-    """Refuse at once where the `docker` package is missing; `choose` turns that into the extra to install."""
-    if importlib.util.find_spec("docker") is None:
-        raise ModuleNotFoundError("No module named 'docker'", name="docker")

@@ -77,6 +77,7 @@ class Record:
         "health",
         "ill",
         "init",
+        "looking",
         "memory_told",
         "nudge",
         "paused",
@@ -106,6 +107,8 @@ class Record:
         """Times that it was to be paused or resumed from here."""
         self.health: asyncio.Task[None] | None = None
         """Where the runtime checks nothing by itself."""
+        self.looking: asyncio.Task[None] | None = None
+        """Where the kernel tells nothing of it."""
         self.ill = False
         """The runtime found it unhealthy while it was paused: a verdict that waits."""
         self.memory_told = False
@@ -127,8 +130,9 @@ class Record:
 
     def release(self) -> None:
         """Let go of its processes."""
-        if self.health is not None:
-            self.health.cancel()
-            self.health = None
+        for task in (self.health, self.looking):
+            if task is not None:
+                task.cancel()
+        self.health = self.looking = None
         if self.watch is not None:
             self.watch.close()

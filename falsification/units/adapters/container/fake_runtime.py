@@ -21,6 +21,8 @@ class FakeRuntime:
         """The same for requests whose target holds the key."""
         self.images = {"busybox:1"}
         self.start_error = ""
+        self.output: list[bytes] = []
+        """What every daemon has printed, in pieces."""
         self.containers: dict[str, dict[str, Any]] = {}
         self.removed: list[str] = []
         self.signals: list[tuple[str, int]] = []
@@ -126,6 +128,12 @@ class FakeRuntime:
         if "/events" in target:
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
             self._streams.append(writer)
+            await asyncio.Event().wait()
+        if "/logs" in target and "follow=1" in target:
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for line in self.output:
+                frame = b"\x01\0\0\0" + len(line).to_bytes(4, "big") + line
+                writer.write(f"{len(frame):x}\r\n".encode() + frame + b"\r\n")
             await asyncio.Event().wait()
         code, answer = self._route(method, target, body)
         return self._answer(writer, code, json.dumps(answer).encode() if answer is not None else b"")

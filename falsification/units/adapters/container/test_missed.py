@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from duende.adapters.container import exchange, sweeping
+from duende.adapters.container import exchange, looking, sweeping
 from duende.adapters.container.adapter import ContainerAdapter
 from duende.adapters.container.engine import Runtime, State
 from duende.adapters.container.records import Record
@@ -160,5 +160,37 @@ def test_an_exit_that_nobody_knows_is_waited_for(tmp_path: Path, monkeypatch: py
         fake.die(handle.instance, 3)
         await until(lambda: events)
         assert [(each.kind, str(each.exit)) for each in events] == [(EventKind.EXITED, "exit code 3")]
+
+    with_fake(tmp_path, body)
+
+
+def test_an_end_that_nobody_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no process is held here and the runtime tells of no end, it is found all the same."""
+    monkeypatch.setattr(looking, "UNWATCHED_EVERY", 0.01)
+
+    async def body(fake: FakeRuntime, adapter: ContainerAdapter, events: list[AdapterEvent]) -> None:
+        handle = await adapter.launch(request())
+        fake.die(handle.instance, 3, quietly=True)
+        assert (await adapter.wait(handle)).code == 3
+        assert [event.kind for event in events] == [EventKind.EXITED]
+
+    with_fake(tmp_path, body)
+
+
+def test_a_line_of_output_after_the_runtime_was_away(tmp_path: Path) -> None:
+    """A line that is waited for is seen although the runtime went away before it came; the trouble is told once."""
+
+    async def body(fake: FakeRuntime, adapter: ContainerAdapter, events: list[AdapterEvent]) -> None:
+        handle = await adapter.launch(request())
+        fake.output = [b"starting\n"]
+        adapter.watch_log(handle, "^ready")
+        await until(lambda: any("follow=1" in line for line in fake.requests))
+        await fake.stop()
+        Path(fake.path).unlink()
+        fake.output.append(b"ready\n")
+        await fake.start()
+        await until(lambda: EventKind.LOG_LINE in [event.kind for event in events])
+        told = [event.detail for event in events if "follow its output" in event.detail]
+        assert len(told) == 1
 
     with_fake(tmp_path, body)
