@@ -373,12 +373,12 @@ class Supervisor(Telling):
             self._to(Phase.STOPPED, "stopped", "nothing was running")
         return self.last_stop or StopCertificate(name=self.name, proven=True, proof="nothing was running")
 
-    def adopted(self, handle: DaemonHandle, state: RestartState) -> None:
+    def adopted(self, handle: DaemonHandle, state: RestartState, started_at: float | None = None) -> None:
         """The adapter found the process of an earlier manager: it is Running, and was not started again."""
         self.handle, self.restart_state, self.wish = handle, state, Wish.UP
         self.status = DaemonStatus(Phase.RUNNING)
         self._began = self._clock.monotonic()
-        self.started_at = self._clock.wall()
+        self.started_at = started_at or self._clock.wall()
         self._emit("running", "adopted from an earlier manager")
 
     def _drop_readiness(self) -> None:

@@ -32,6 +32,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     restart_state: RestartState
     ended: bool = False
     """It had ended, and its policy was to leave it so."""
+    started_at: float | None = None
+    """Unix seconds of when it had become Running."""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):

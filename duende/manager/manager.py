@@ -107,7 +107,7 @@ class DaemonManager(Registry):
                 handle = None
             if handle is not None and await supervisor.adapter.adopt(handle) is Ownership.OURS:
                 supervisor.config_hash = handle.config_hash
-                supervisor.adopted(handle, state)
+                supervisor.adopted(handle, state, entry.started_at if entry is not None else None)
                 adopted.append(name)
             elif await self._find(supervisor, state):
                 adopted.append(name)

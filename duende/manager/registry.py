@@ -247,6 +247,7 @@ class Registry:
                 handle=supervisor.handle if not supervisor.status.is_terminal else None,
                 restart_state=supervisor.restart_state,
                 ended=supervisor.status.is_terminal and supervisor.next_restart_at is None,
+                started_at=supervisor.started_at,
             )
             for name, supervisor in self._daemons.items()
         }

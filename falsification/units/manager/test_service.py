@@ -152,7 +152,7 @@ def test_the_next_manager_adopts(place: Place, tmp_path: Path) -> None:
     assert read_stat(before["pid"]) is not None
     second = place.start("manager", str(fleet))
     after = until(lambda: place.view("one")["status"] == "Running" and place.view("one"))
-    assert (after["pid"], after["id"]) == (before["pid"], before["id"])
+    assert [after[key] for key in ("pid", "id", "since")] == [before[key] for key in ("pid", "id", "since")]
     second.send_signal(signal.SIGINT)
     second.communicate(timeout=PATIENCE)
     assert second.returncode == 0
