@@ -108,7 +108,7 @@ class Served(Workload):
     def faults(self, lab: Lab) -> Sequence[Fault]:
         """What there is on this platform, each once."""
         offered = [fault for fault in against(lab.platform, self.targets) if fault.name not in LEFT_OUT]
-        self.pace = Pace(count=len(offered), first=0.5, gap=2.0, hold=0.7)
+        self.pace = Pace(count=len(offered), first=0.5, gap=1.5, hold=0.7)
         return offered
 
     def targets(self) -> list[int]:
