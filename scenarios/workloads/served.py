@@ -29,7 +29,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.2, 1.0
 START_WITHIN = 5.0
 """Seconds from a start, or from a runtime that is back, to the first acknowledged write: recovery from a log included."""
 BOUND = LONGEST_DELAY + START_WITHIN
-LOOK_EVERY = 0.1
+LOOK_EVERY = 0.05
 DONE_WITHIN = 3.0
 """Seconds for the clients to finish what they are at."""
 WRITES = 100
@@ -108,7 +108,7 @@ class Served(Workload):
     def faults(self, lab: Lab) -> Sequence[Fault]:
         """What there is on this platform, each once."""
         offered = [fault for fault in against(lab.platform, self.targets) if fault.name not in LEFT_OUT]
-        self.pace = Pace(count=len(offered), first=0.5, gap=2.0, hold=0.7)
+        self.pace = Pace(count=len(offered), first=0.5, gap=1.5, hold=0.7)
         return offered
 
     def targets(self) -> list[int]:
