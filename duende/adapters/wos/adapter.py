@@ -74,7 +74,13 @@ class WosAdapter(Exchange, PlatformAdapter):
         return await probe_wos(self.control())
 
     async def launch(self, request: SpawnRequest) -> DaemonHandle:
-        """Start what *request* says; see `PlatformAdapter.launch`."""
+        """Start what *request* says; see `PlatformAdapter.launch`.
+
+        Raises:
+            SpawnError: it is no module, the kernel has halted, or there is none.
+            ConfigError: nothing says what to run.
+            PlatformConfigError: WOS cannot take the configuration.
+        """
         config = render.absolute(request.config)
         control = self.control(settings_of(config).command)
         env_file: dict[str, str] = {}

@@ -196,7 +196,7 @@ def _trouble(err: bytes) -> _Trouble:
         try:
             return msgspec.json.decode(line, type=_Refusal).error
         except msgspec.MsgspecError:
-            continue
+            continue  # words for people, or of the shell around it
     words = err.decode(errors="replace").strip().splitlines()
     return _Trouble(problem=words[-1][:300].removeprefix("wos-ctl: ") if words else "it said nothing")
 

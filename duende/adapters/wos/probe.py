@@ -17,7 +17,8 @@ async def probe_wos(control: Control) -> Probe:
     try:
         answer = await control.call(["version", "--json"])
         if answer.code != 0:
-            raise parse.error_of(answer.code, answer.err, "ask wos-ctl for its version")
+            failed = parse.error_of(answer.code, answer.err, "ask wos-ctl for its version")
+            return Probe(state=ProbeState.UNHEALTHY, why=failed.problem, remedy=failed.remedy or REMEDY)
         found = parse.read(answer.out, parse.Hello)
     except DuendeError as error:
         return Probe(state=ProbeState.UNHEALTHY, why=error.problem, remedy=error.remedy)
