@@ -47,7 +47,8 @@ class WosAdapter(Exchange, PlatformAdapter):
     """Daemons as processes of a WOS kernel, which is booted when the first one is started.
 
     *command* is wos-ctl, *home* the folder of the kernel (absent: what the environment says), *priority* that of daemons that ask for none,
-    *timeout* the seconds that one call may take. With *keep* daemons go on when this process ends, without it they are stopped.
+    *timeout* the seconds that one call may take, *boot* whether a kernel is booted where none runs.
+    With *keep* daemons go on when this process ends, without it they are stopped.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(pause=True, logs=True, proof_of_stop=True)
@@ -94,7 +95,7 @@ class WosAdapter(Exchange, PlatformAdapter):
         render.spawn(
             asked, render.Machine(), self.priority, env_file
         )  # what is wrong with it needs no kernel to be said
-        hello = await self._listen(control, boot=True)
+        hello = await self._listen(control, boot=self._boots)
         words = render.spawn(asked, self._machine(hello), self.priority, env_file)
         answer = await control.call(words)
         if answer.code != 0:
@@ -114,8 +115,21 @@ class WosAdapter(Exchange, PlatformAdapter):
             config_hash=request.config_hash,
             data=data,
         )
-        self._put(Record(handle, control))
+        record = Record(handle, control)
+        self._put(record)
+        if hello is None or hello.boot != made.boot:
+            self._spawn_task(self._follow(record))  # another kernel came up meanwhile
         return handle
+
+    async def _follow(self, record: Record) -> None:
+        """Have the events of its kernel, and what happened to it before."""
+        try:
+            await self._listen(record.control, boot=False)
+        except DuendeError as error:
+            self._emit(
+                AdapterEvent(daemon_id=record.handle.daemon_id, kind=EventKind.ALERT, detail=str(error))
+            )
+        await self._settle(record)
 
     async def signal(self, handle: DaemonHandle, signal: Signal) -> None:
         """Send *signal* to the process.

@@ -23,16 +23,20 @@ RECONNECT_MAX = 2.0
 """Seconds between tries to reach a kernel that went away, at first and at most."""
 EARLY_MAX = 1024
 """Daemons of which something was heard before the answer of their start came."""
+EARLY_EACH = 4
+"""What is kept of each: its latest life has two reports at most."""
 
 
 class Record:
     """One daemon that was started or adopted here."""
 
-    __slots__ = ("control", "exit", "handle", "stopping", "waiters", "why")
+    __slots__ = ("control", "exit", "handle", "ready", "stopping", "waiters", "why")
 
     def __init__(self, handle: DaemonHandle, control: Control) -> None:
         self.handle = handle
         self.control = control
+        self.ready = False
+        """It was reported so."""
         self.exit: ProcessExit | None = None
         self.why = ""
         """What the runtime said of its end."""
@@ -43,11 +47,13 @@ class Record:
 class Listener:
     """The stream of events of one kernel."""
 
-    __slots__ = ("connected", "hello", "lock", "task")
+    __slots__ = ("connected", "hello", "lock", "task", "wanted")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.connected = asyncio.Event()
+        self.wanted = asyncio.Event()
+        """Somebody waits for it, and not for the next try."""
         self.hello: parse.Hello | None = None
         self.lock = asyncio.Lock()
 
@@ -64,6 +70,7 @@ class Exchange:
         home: str | None = None,
         priority: int = 4,
         timeout: float = TIMEOUT,
+        boot: bool = True,
         runtime_dir: str | None = None,  # noqa: ARG002 - every adapter of a manager is given these; WOS keeps all by itself
         state_dir: str | None = None,  # noqa: ARG002
         keep: bool = False,
@@ -75,6 +82,7 @@ class Exchange:
         self.timeout = timeout
         self._default = (command, home)
         self._keep = keep
+        self._boots = boot
         self._sinks: list[EventSink] = []
         self._records: dict[str, Record] = {}
         self._controls: dict[tuple[str, str], Control] = {}
@@ -134,6 +142,7 @@ class Exchange:
                         raise parse.error_of(answer.code, answer.err, "boot a WOS kernel")
                 if listener.task is None or listener.task.done():
                     listener.task = self._spawn_task(self._stream(control, listener))
+                listener.wanted.set()
                 try:
                     async with asyncio.timeout(self.timeout):
                         await listener.connected.wait()
@@ -145,14 +154,15 @@ class Exchange:
         delay = RECONNECT_FIRST
         while True:
             try:
+                hello: parse.Hello | None = None
                 async for line in control.lines(["events", "--json"]):
-                    if not listener.connected.is_set():
-                        listener.hello = parse.read(line, parse.Hello)
+                    if hello is None:
+                        hello = listener.hello = parse.read(line, parse.Hello)
                         listener.connected.set()
                         delay = RECONNECT_FIRST
-                        await self._look_after(control, listener.hello)
+                        await self._look_after(control, hello)
                     else:
-                        self._on_happening(control, listener.hello, parse.read(line, parse.Happened))
+                        self._on_happening(control, hello, parse.read(line, parse.Happened))
             except (DuendeError, ValueError) as error:
                 self._alert(control, f"cannot follow the events of WOS: {error}")
             listener.connected.clear()
@@ -160,8 +170,12 @@ class Exchange:
                 for record in self._living(control):
                     self._ended(record, None, "the WOS kernel it ran in has ended")
                 return
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, RECONNECT_MAX)
+            try:
+                async with asyncio.timeout(delay):
+                    await listener.wanted.wait()
+            except TimeoutError:
+                delay = min(delay * 2, RECONNECT_MAX)
+            listener.wanted.clear()
 
     async def _is_gone(self, control: Control) -> bool:
         """Whether no kernel runs any more; one that does not answer may still."""
@@ -190,40 +204,54 @@ class Exchange:
                 self._ended(record, None, "the WOS kernel it ran in has ended")
             elif found is None or found.state == "terminated":
                 await self._settle(record)
+            elif found.ready:
+                self._ready(record)
 
     async def _settle(self, record: Record) -> None:
-        """Find out how it ended."""
+        """Find out whether it has ended, and how: what the stream would have told was told to nobody."""
         try:
             found = await self._describe(record.handle)
         except DuendeError:
             self._ended(record, None, "WOS does not know it any more")
             return
+        if found.ready:
+            self._ready(record)
         if found.state == "terminated":
             self._ended(record, found.exit)
 
+    def _ready(self, record: Record) -> None:
+        if not record.ready and record.exit is None:
+            record.ready = True
+            self._emit(AdapterEvent(daemon_id=record.handle.daemon_id, kind=EventKind.READY))
+
     # -- events --------------------------------------------------------------------------------------------------------------
 
-    def _on_happening(self, control: Control, hello: parse.Hello | None, event: parse.Happened) -> None:
+    def _on_happening(self, control: Control, hello: parse.Hello, event: parse.Happened) -> None:
         if event.event == "halted":
             for record in self._living(control):
                 self._ended(record, None, f"the WOS kernel has halted: {'; '.join(event.violations)}")
             return
         daemon_id = event.labels.get(LABEL_ID)
-        if daemon_id is None or event.event not in ("ready", "exited"):
-            return
+        if daemon_id is None or event.pid != event.group or event.event not in ("ready", "exited"):
+            return  # nobody's, or of a child, which has its labels
         known = self._records.get(daemon_id)
-        if known is None or hello is None or known.handle.boot_id != hello.boot:
-            self._early.setdefault(daemon_id, []).append(event)
-            while len(self._early) > EARLY_MAX:
-                del self._early[next(iter(self._early))]
+        if known is not None and (known.handle.boot_id, known.handle.instance) == (
+            hello.boot,
+            str(event.pid),
+        ):
+            self._take(known, event)
             return
-        self._take(known, event)
+        early = self._early.setdefault(daemon_id, [])  # quicker than the answer of its start
+        early.append(event)
+        del early[:-EARLY_EACH]
+        while len(self._early) > EARLY_MAX:
+            del self._early[next(iter(self._early))]
 
     def _take(self, record: Record, event: parse.Happened) -> None:
         if event.pid != int(record.handle.instance) or record.exit is not None:
-            return  # of a child, which has its labels
+            return  # of another life
         if event.event == "ready":
-            self._emit(AdapterEvent(daemon_id=record.handle.daemon_id, kind=EventKind.READY))
+            self._ready(record)
         else:
             fate = parse.Fate(code=event.code, signal=event.signal, why=event.why)
             self._ended(record, fate, leftovers=event.left > 0)

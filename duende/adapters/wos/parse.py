@@ -53,6 +53,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     group: int = 0
     priority: int = 0
     level: int | None = None
+    ready: bool = False
     boot: str = ""
     labels: dict[str, str] = {}
     capabilities: list[str] = []
@@ -78,6 +79,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
 
     event: str
     pid: int = 0
+    group: int = 0
     name: str = ""
     labels: dict[str, str] = {}
     code: int | None = None

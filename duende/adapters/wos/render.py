@@ -45,7 +45,7 @@ def spawn(request: SpawnRequest, machine: Machine, default: int, env_file: dict[
         )
     settings = settings_of(config)
     refuse_ignored(config)
-    words = ["spawn", "--json", "--name", config.name, "--wasm", config.binary_path]
+    words = ["spawn", "--json", "--no-boot", "--name", config.name, "--wasm", config.binary_path]
     words += ["--priority", str(priority_of(config, settings, default)), "--cwd", config.working_dir or "/"]
     memory = within(config, "resources.memory_bytes", config.resources.memory_bytes, machine.memory)
     words += ["--memory", str(memory)]
