@@ -21,10 +21,12 @@ from duende.adapters.contract import (
     StopCertificate,
 )
 from duende.adapters.wos import parse, render
-from duende.adapters.wos.exchange import Exchange, Record, kernel_is_gone
+from duende.adapters.wos.exchange import Exchange, Record
+from duende.adapters.wos.identity import kernel_is_gone
 from duende.adapters.wos.priorities import check_priority
 from duende.adapters.wos.probe import probe_wos
 from duende.adapters.wos.settings import settings_of
+from duende.adapters.wos.stopping import terminate
 from duende.config.model import DaemonConfig
 from duende.errors import (
     DuendeError,
@@ -33,12 +35,9 @@ from duende.errors import (
     SignalFailedError,
     StatusFailedError,
 )
-from duende.kernel.process import read_stat
 from duende.signals import Signal
 from duende.states import DaemonStatus, Phase, ProcessExit
 
-STOP_MARGIN = 5.0
-"""Seconds from the deadline of a stop until wos-ctl must have said what it did."""
 FORGOTTEN_STOP = 10.0
 """Seconds for what is stopped because its adapter is closed."""
 
@@ -102,19 +101,8 @@ class WosAdapter(Exchange, PlatformAdapter):
             self._early.pop(request.daemon_id, None)
             raise parse.spawn_error(config, answer.err)
         made = parse.read(answer.out, parse.Spawned)
-        data = {"command": control.command, "home": control.home or ""}
-        if hello is not None and hello.boot == made.boot:
-            stat = read_stat(hello.kernel_pid)
-            data["kernel"] = f"{hello.kernel_pid}:{stat.start_time if stat is not None else 0}"
-        handle = DaemonHandle(
-            daemon_id=request.daemon_id,
-            name=config.name,
-            platform=self.platform,
-            instance=str(made.pid),
-            boot_id=made.boot,
-            config_hash=request.config_hash,
-            data=data,
-        )
+        kernel = hello.kernel_pid if hello is not None and hello.boot == made.boot else 0
+        handle = self._handle(request, control, made.pid, made.boot, kernel)
         record = Record(handle, control)
         self._put(record)
         if hello is None or hello.boot != made.boot:
@@ -208,40 +196,22 @@ class WosAdapter(Exchange, PlatformAdapter):
             if found is not Ownership.OURS and found is not Ownership.GONE:
                 proof = f"WOS process {handle.instance} is {found.value}: nothing was signalled"
                 return StopCertificate(name=handle.name, proof=proof)
-            return await self._terminate(handle, timeout, None)
+            return await terminate(self._control_of(handle), handle, timeout, None)
         if record.stopping is None:
-            record.stopping = asyncio.get_running_loop().create_task(self._terminate(handle, timeout, record))
+            record.stopping = asyncio.get_running_loop().create_task(self._end(record, timeout))
         try:
             return await asyncio.shield(record.stopping)
         finally:
             if record.stopping is not None and record.stopping.done():
                 record.stopping = None
 
-    async def _terminate(
-        self, handle: DaemonHandle, timeout: float, record: Record | None
-    ) -> StopCertificate:
-        words = render.about("terminate", handle, "--timeout", f"{timeout:g}")
-        try:
-            answer = await self._control_of(handle).call(words, timeout + STOP_MARGIN)
-        except DuendeError as error:
-            return StopCertificate(name=handle.name, proof=f"WOS did not say: {error}")
-        seen = record.exit if record is not None else None
-        if answer.code in (0, 1) and answer.out:
-            ended = parse.read(answer.out, parse.Ended)
-            if record is not None and ended.proven:
-                self._ended(record, ended.exit)  # its report may come a moment later
-                seen = record.exit
-            return parse.certificate(handle.name, ended, seen)
-        proven, proof = False, parse.error_of(answer.code, answer.err, "stop it").problem
-        if answer.code == parse.HALTED:
-            proven, proof = True, f"its kernel runs nothing any more: {proof}"
-        elif answer.code == parse.NO_KERNEL and kernel_is_gone(handle):
-            proven, proof = True, "its kernel's process has ended, and with it all that ran in it"
-        elif answer.code == parse.ABSENT:
-            proven, proof = True, f"WOS has no such process any more: {proof}"
-        if proven and record is not None:
-            self._ended(record, None, proof)
-        return StopCertificate(name=handle.name, proven=proven, proof=proof, exit=seen)
+    async def _end(self, record: Record, timeout: float) -> StopCertificate:
+        found = await terminate(record.control, record.handle, timeout, record.exit)
+        if found.proven:
+            seen = found.exit  # the report of it may come a moment later
+            fate = parse.Fate(code=seen.code, signal=seen.signal) if seen is not None and seen.known else None
+            self._ended(record, fate, "" if fate is not None else found.proof)
+        return found
 
     async def wait(self, handle: DaemonHandle) -> ProcessExit:
         """Wait until the daemon has ended and say how."""
@@ -299,15 +269,7 @@ class WosAdapter(Exchange, PlatformAdapter):
         top = next((each for each in mine if each.pid == each.group), None)
         if top is None:
             return None
-        stat = read_stat(hello.kernel_pid)
-        return DaemonHandle(
-            daemon_id=request.daemon_id, name=request.config.name, platform=self.platform, instance=str(top.pid), boot_id=listed.boot,
-            config_hash=request.config_hash,
-            data={
-                "command": control.command, "home": control.home or "",
-                "kernel": f"{hello.kernel_pid}:{stat.start_time if stat is not None else 0}",
-            },
-        )  # fmt: skip
+        return self._handle(request, control, top.pid, listed.boot, hello.kernel_pid)
 
     async def pause(self, handle: DaemonHandle) -> None:
         """Have it not run; status says Paused. Raises as `signal` does."""

@@ -6,12 +6,20 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, ClassVar
 
-from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind, EventSink, Ownership, Platform
+from duende.adapters.contract import (
+    AdapterEvent,
+    DaemonHandle,
+    EventKind,
+    EventSink,
+    Ownership,
+    Platform,
+    SpawnRequest,
+)
 from duende.adapters.wos import parse, render
 from duende.adapters.wos.control import Control
+from duende.adapters.wos.identity import kernel_data, kernel_is_gone
 from duende.adapters.wos.render import LABEL_ID, Machine
 from duende.errors import DuendeError, PlatformTimeoutError
-from duende.kernel.process import read_stat
 from duende.states import ProcessExit
 
 TIMEOUT = 10.0
@@ -284,6 +292,22 @@ class Exchange:
         for event in self._early.pop(daemon_id, ()):
             asyncio.get_running_loop().call_soon(self._take, record, event)
 
+    def _handle(
+        self, request: SpawnRequest, control: Control, pid: int, boot: str, kernel: int
+    ) -> DaemonHandle:
+        data = {"command": control.command, "home": control.home or ""}
+        if kernel:
+            data["kernel"] = kernel_data(kernel)
+        return DaemonHandle(
+            daemon_id=request.daemon_id,
+            name=request.config.name,
+            platform=self.platform,
+            instance=str(pid),
+            boot_id=boot,
+            config_hash=request.config_hash,
+            data=data,
+        )
+
     # -- identity ------------------------------------------------------------------------------------------------------------
 
     async def _describe(self, handle: DaemonHandle) -> parse.Described:
@@ -314,13 +338,3 @@ class Exchange:
 
     def _machine(self, hello: parse.Hello | None) -> Machine:
         return hello.machine if hello is not None else Machine()
-
-
-def kernel_is_gone(handle: DaemonHandle) -> bool:
-    """Whether the process of the kernel that the handle is of has ended, and with it all that ran in it."""
-    try:
-        pid, started = (int(each) for each in handle.data.get("kernel", "").split(":"))
-    except ValueError:
-        return False
-    stat = read_stat(pid)
-    return stat is None or stat.start_time != started or stat.state in "ZX"
