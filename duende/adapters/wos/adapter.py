@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable
+from contextlib import aclosing
 from typing import ClassVar, Self
 
 from duende.adapters.contract import (

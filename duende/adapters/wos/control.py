@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 import msgspec
 
@@ -92,7 +92,7 @@ class Control:
             what, limit + 1.0, work
         )  # one second more covers the start of a thread
 
-    async def lines(self, words: Sequence[str]) -> AsyncIterator[bytes]:
+    async def lines(self, words: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """The lines that it prints, as they come; it is ended when nobody wants more.
 
         Raises:

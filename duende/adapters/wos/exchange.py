@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import aclosing
 from typing import Any, ClassVar
 
 from duende.adapters.contract import (
@@ -163,14 +164,15 @@ class Exchange:
         while True:
             try:
                 hello: parse.Hello | None = None
-                async for line in control.lines(["events", "--json"]):
-                    if hello is None:
-                        hello = listener.hello = parse.read(line, parse.Hello)
-                        listener.connected.set()
-                        delay = RECONNECT_FIRST
-                        await self._look_after(control, hello)
-                    else:
-                        self._on_happening(control, hello, parse.read(line, parse.Happened))
+                async with aclosing(control.lines(["events", "--json"])) as lines:
+                    async for line in lines:
+                        if hello is None:
+                            hello = listener.hello = parse.read(line, parse.Hello)
+                            listener.connected.set()
+                            delay = RECONNECT_FIRST
+                            await self._look_after(control, hello)
+                        else:
+                            self._on_happening(control, hello, parse.read(line, parse.Happened))
             except (DuendeError, ValueError) as error:
                 self._alert(control, f"cannot follow the events of WOS: {error}")
             listener.connected.clear()
