@@ -295,11 +295,14 @@ class WosAdapter(Exchange, PlatformAdapter):
     async def _watch_log(self, handle: DaemonHandle, pattern: re.Pattern[str]) -> None:
         words = ["logs", "--follow", "--pid", handle.instance, "--boot", handle.boot_id]
         try:
-            async for line in self._control_of(handle).lines(words):
-                text = line.decode(errors="replace")
-                if pattern.search(text):
-                    self._emit(AdapterEvent(daemon_id=handle.daemon_id, kind=EventKind.LOG_LINE, detail=text))
-                    return
+            async with aclosing(self._control_of(handle).lines(words)) as lines:
+                async for line in lines:
+                    text = line.decode(errors="replace")
+                    if pattern.search(text):
+                        self._emit(
+                            AdapterEvent(daemon_id=handle.daemon_id, kind=EventKind.LOG_LINE, detail=text)
+                        )
+                        return
         except (DuendeError, ValueError) as error:
             detail = f"cannot follow its output: {error}"
             self._emit(AdapterEvent(daemon_id=handle.daemon_id, kind=EventKind.ALERT, detail=detail))
