@@ -30,6 +30,8 @@ RUNTIMES = {
 }
 """The program of a runtime and its package. A program that is there, from whatever package, is left as it is: another
 vendor's Docker would be removed by Debian's."""
+WASM = {"clang": "clang-14", "lld": "lld-14", "libc": "wasi-libc", "runtime": "libclang-rt-14-dev-wasm32"}
+"""What compiles C for wasm32-wasi."""
 BUSYBOX = "busybox-static"
 """Its file has the name that the other busybox has too, so it is asked for as a package."""
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -45,12 +47,26 @@ def install() -> bool:
 
     Otherwise, or when something fails, says so and goes on: returns False.
     """
-    absent = _absent((*PACKAGES, BUSYBOX)) + missing_runtimes()
+    absent = _absent((*PACKAGES, *WASM.values(), BUSYBOX)) + missing_runtimes()
     if absent and not _install(absent):
         return False
     if not absent:
         print("lab: every package is installed")
+    _wos()
     return _images()
+
+
+def _wos() -> None:
+    """Compile what WOS runs, and its quick command."""
+    from fixtures.sharing import LabError
+    from fixtures.wos import build
+
+    try:
+        for source in sorted(build.MODULES.glob("*.c")):
+            print(f"lab: module {source.stem}: {build.module(source.stem)}", flush=True)
+        print(f"lab: wos-ctl: {build.control()}")
+    except LabError as error:
+        print(f"lab: cannot compile the modules: {error}; those in text format are used where that will do")
 
 
 def _install(absent: list[str]) -> bool:

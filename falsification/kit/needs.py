@@ -7,6 +7,7 @@ A need without a probe is missing: what nobody knows how to find must not pass f
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -41,6 +42,8 @@ class Host:
     """Text of a file; empty when it cannot be read."""
     connects: Callable[[str], bool] = field(default=lambda _path: False)
     """Whether something answers on a unix socket."""
+    imports: Callable[[str], bool] = field(default=lambda _name: False)
+    """Whether a Python package can be imported."""
 
     @classmethod
     def this(cls) -> Host:
@@ -53,6 +56,7 @@ class Host:
             exists=os.path.exists,
             read=_read,
             connects=_connects,
+            imports=lambda name: importlib.util.find_spec(name) is not None,
         )
 
 
@@ -205,12 +209,13 @@ def _pepita(host: Host) -> str:
 
 @need("wos")
 def _wos(host: Host) -> str:
-    return program("wos-ctl")(host)
+    # The kernel is in fixtures/wos; what it needs is what runs the modules.
+    return "" if host.imports("wasmtime") else "wos: the Python package wasmtime is not installed"
 
 
 @need("wasm")
 def _wasm(host: Host) -> str:
-    return program("wasmtime", "wasmer", "wos-ctl")(host)
+    return "" if host.imports("wasmtime") else "wasm: the Python package wasmtime is not installed"
 
 
 @need("collector")

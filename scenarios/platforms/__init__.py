@@ -1,11 +1,12 @@
 """Where the daemons of a scenario run: on this host, in units of a private systemd, in containers of a private
-Docker or Podman.
+Docker or Podman, under a private WOS kernel.
 
 | file | what it is |
 |---|---|
 | `base.py` | the contract, and the native platform |
 | `containers.py` | Docker and Podman |
 | `units.py` | systemd as PID 1 of a container |
+| `modules.py` | WOS: daemons are WebAssembly modules |
 | `entry.py` | enters one by its name, and keeps the runtimes that scenarios share |
 """
 

@@ -9,9 +9,11 @@ from typing import Self
 from fixtures.runtimes.dockerd import Docker, docker
 from fixtures.runtimes.podman import Podman, podman
 from fixtures.runtimes.systemd import Systemd, systemd
+from fixtures.runtimes.wos import wos
 from fixtures.sharing import LabError
 from scenarios.platforms.base import LEVELS, Native, Platform
 from scenarios.platforms.containers import IMAGE, Containers
+from scenarios.platforms.modules import Modules
 from scenarios.platforms.units import Units
 from scenarios.scenario import UnmetNeedError
 
@@ -41,6 +43,8 @@ def _made(name: str, stack: ExitStack, shared: bool, image: str) -> Platform:
         return Units(_systemd(stack, shared=shared))
     if name == "native":
         return Native()
+    if name == "wos":
+        return Modules(stack.enter_context(wos(shared=shared)))
     runtime: Docker | Podman
     if name == "docker":
         runtime = stack.enter_context(docker(shared=shared))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from duende import Daemon, DaemonConfig, DaemonContext, ExitReason, HealthStatus
+from duende.adapters import choose
 from duende.adapters.contract import Platform
 from duende.config.model import HealthCheckConfig, ReadinessConfig, RestartConfig, RestartPolicy
 from duende.errors import ConfigError, DuendeError, HealthCheckError, NotSupportedError, StateError
@@ -185,12 +186,13 @@ def test_a_platform_that_never_answers_costs_a_deadline(monkeypatch: pytest.Monk
     run(live())
 
 
-def test_adapters_have_the_names_people_write() -> None:
+def test_adapters_have_the_names_people_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """native, a platform and fake are found, a word that is none is refused with the list."""
     assert make_adapter("fake").platform is Platform.NATIVE
     assert DaemonTestHarness(Counter, adapter=Platform.NATIVE).adapter.platform is Platform.NATIVE
     with pytest.raises(ConfigError, match=r"no adapter is called 'dokcer'.*docker"):
         make_adapter("dokcer")
+    monkeypatch.delitem(choose.ADAPTERS, Platform.WOS)
     with pytest.raises(NotSupportedError):
         make_adapter("wos")
 
