@@ -77,6 +77,7 @@ def detect_platform() -> Platform:
 ADAPTERS = {
     Platform.NATIVE: "duende.adapters.native.adapter:NativeAdapter",
     Platform.LINUX: "duende.adapters.systemd.adapter:SystemdAdapter",
+    Platform.MACOS: "duende.adapters.launchd.adapter:LaunchdAdapter",
     Platform.CONTAINER: "duende.adapters.container.adapter:ContainerAdapter",
 }
 """Where the adapters of this version are; imported when they are asked for, with what they need."""
