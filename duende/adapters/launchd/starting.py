@@ -38,7 +38,11 @@ class Starter(Exchange):
     """Builds and loads."""
 
     async def start_job(self, request: SpawnRequest) -> DaemonHandle:
-        """Start what *request* says; see `PlatformAdapter.launch`."""
+        """Start what *request* says; raises as `PlatformAdapter.launch` does.
+
+        Raises:
+            NotSupportedError: there is no launchctl here.
+        """
         config = request.config
         check_options(config)
         refuse_ignored(config)
