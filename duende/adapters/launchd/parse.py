@@ -4,9 +4,9 @@ launchctl(1) calls its output "NOT API in any sense at all", so it is read with 
 only what cannot be somebody's argument or environment. Those two are printed as they are, line ends and all; the first lines of a job, and
 everything from its last `runs =` on, are launchd's own words. What cannot be read is an error, never "does not run".
 
-Forms: captures of macOS 13 to 26 in fixtures/captures, and the format strings of launchd 26. `state` is one of not running, spawn scheduled,
-spawning, xpcproxy, running, SIGTERMed, SIGKILLed, languishing, exited. A signal takes the place of the exit code; codes 64 to 78 carry their
-name of <sysexits.h>.
+Forms: captures of macOS 10.10 and 26 in fixtures/captures, and the format strings of launchd 26. `state` is one of not running, spawn
+scheduled, spawning, xpcproxy, running, SIGTERMed, SIGKILLed, languishing, exited, and waiting in older releases. A signal takes the place of
+the exit code; codes 64 to 78 carry their name of <sysexits.h>.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from duende.states import DaemonStatus, Phase, ProcessExit
 RUNNING = frozenset({"running"})
 STARTING = frozenset({"spawning", "xpcproxy", "spawn scheduled"})
 STOPPING = frozenset({"SIGTERMed", "SIGKILLed", "languishing"})
+ENDED = frozenset({"not running", "exited", "waiting"})
 CANNOT_SPAWN = 78
 """EX_CONFIG: the exit code launchd itself gives to a job whose program it could not run."""
 _NUMBER = re.compile(r"-?\d+")
@@ -81,7 +82,7 @@ def parse_job(text: str) -> Job:
     code, signal, reason = _exit(later)
     return Job(
         state=state,
-        pid=_int(later.get("pid", "0")) if state not in ("not running", "exited") else 0,
+        pid=_int(later.get("pid", "0")) if state not in ENDED else 0,
         runs=_int(later.get("runs", "0")),
         code=code,
         signal=signal,
@@ -173,7 +174,15 @@ def process_exit(job: Job, at: float) -> ProcessExit:
 
 
 def status_of(job: Job, *, paused: bool = False) -> DaemonStatus:
-    """The status of a job that nobody here saw end."""
+    """The status of a job that nobody here saw end.
+
+    Raises:
+        StatusFailedError: launchd says a state that this version does not know.
+    """
+    if job.state not in RUNNING | STARTING | STOPPING | ENDED:
+        raise StatusFailedError(
+            f"cannot tell what launchd means by the state {job.state!r}", remedy="please report it"
+        )
     if job.state in STOPPING:
         return DaemonStatus(Phase.STOPPING)
     if job.alive:

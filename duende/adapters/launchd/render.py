@@ -96,7 +96,7 @@ def render(
     environ: Mapping[str, str],
     runtime_dir: str,
     state_dir: str,
-    token: str,
+    start_id: str,
     env_file: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The property list of a job in *domain*.
@@ -106,7 +106,7 @@ def render(
         PlatformConfigError: launchd cannot take a key.
     """
     config = request.config
-    env = _environment(request, environ, env_file or {}, runtime_dir, token)
+    env = _environment(request, environ, env_file or {}, runtime_dir, start_id)
     program, argv = _program(config, env.get("PATH", DEFAULT_PATH))
     log = log_path(config, state_dir) or os.devnull
     job: dict[str, Any] = {
@@ -227,7 +227,7 @@ def _environment(
     environ: Mapping[str, str],
     env_file: Mapping[str, str],
     runtime_dir: str,
-    token: str,
+    start_id: str,
 ) -> dict[str, str]:
     config = request.config
     inherited = [*INHERITED, *PYTHON_INHERITED] if config.daemon is not None else INHERITED
@@ -247,7 +247,7 @@ def _environment(
     env["PWD"] = config.working_dir or "/"
     if notifies(config):
         env["NOTIFY_SOCKET"] = notify_path(runtime_dir, request.daemon_id)
-    mine = {"DUENDE_DAEMON_ID": request.daemon_id, "DUENDE_DAEMON_NAME": config.name, TOKEN: token}
+    mine = {"DUENDE_DAEMON_ID": request.daemon_id, "DUENDE_DAEMON_NAME": config.name, TOKEN: start_id}
     return {**env, **mine, **request.env}
 
 

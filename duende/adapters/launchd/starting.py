@@ -61,7 +61,7 @@ class Starter(Exchange):
             environ=os.environ,
             runtime_dir=self.runtime_dir,
             state_dir=self.state_dir,
-            token=token,
+            start_id=token,
             env_file=_env_file(config),
         )
         check_host(config, job, domain)
