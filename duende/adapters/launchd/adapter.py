@@ -27,7 +27,7 @@ from duende.adapters.launchd.parse import Job
 from duende.adapters.launchd.probe import probe_launchd
 from duende.adapters.launchd.records import NotifySocket, Record
 from duende.adapters.launchd.render import notify_path
-from duende.adapters.launchd.starting import Starter
+from duende.adapters.launchd.starting import SWEEPING, Starter
 from duende.adapters.launchd.stopping import Stopping, send
 from duende.config.model import DaemonConfig
 from duende.errors import (
@@ -42,6 +42,8 @@ from duende.states import DaemonStatus, Phase, ProcessExit
 
 CLOSE_TIMEOUT = 10.0
 """Seconds that daemons have to end when an adapter closes that was not told to keep them."""
+SWEEP_PATIENCE = 5.0
+"""Seconds that closing waits for what is still to be removed; a launchd that stays dead holds up nobody for longer."""
 FORGETTING = "duende launchd forget"
 """Name of tasks that closing waits for."""
 LINES_EVERY = 0.05
@@ -254,6 +256,9 @@ class LaunchdAdapter(Starter, PlatformAdapter):
             await asyncio.gather(*(self._end_for_good(record) for record in records))
         letting_go = [task for task in self._tasks if task.get_name() == FORGETTING]
         await asyncio.gather(*letting_go, return_exceptions=True)
+        sweeping = [task for task in self._tasks if task.get_name() == SWEEPING]
+        if sweeping:
+            await asyncio.wait(sweeping, timeout=SWEEP_PATIENCE)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

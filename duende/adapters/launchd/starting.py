@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import plistlib
 import secrets
 import time
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 import msgspec
 
@@ -18,6 +20,7 @@ from duende.adapters.launchd.launchctl import Answer, Launchctl, refusal
 from duende.adapters.launchd.parse import STARTING, Trouble
 from duende.adapters.launchd.records import NotifySocket, Record
 from duende.adapters.launchd.render import (
+    TOKEN,
     check_options,
     encode,
     label_of,
@@ -32,6 +35,12 @@ from duende.errors import DuendeError, InstanceNotFoundError, NotSupportedError,
 BUSY_PATIENCE = 2.0
 """Seconds in which a label that launchd is still tearing down becomes free; it says 5 or 37 until then."""
 BUSY_EVERY = 0.05
+SWEEP_EVERY = 0.5
+"""Seconds between looks for a job that perhaps came of a start that was given up."""
+SWEEPS = 4
+"""So many looks in a row that find nothing are needed: launchd may answer them before what was asked earlier."""
+SWEEPING = "duende launchd sweep"
+"""Name of tasks that closing gives some time."""
 
 
 class Starter(Exchange):
@@ -72,6 +81,8 @@ class Starter(Exchange):
         if old is not None:
             self._drop(old)
         record = Record(handle, launchctl)
+        if os.path.exists(path):
+            await self._make_room(record, config)  # before anything of it is written over
         self._make_folders(config, path)
         record.log_from = _size_of(handle.data.get("log", ""))
         try:
@@ -82,6 +93,8 @@ class Starter(Exchange):
             await self._load(record, config)
             await self._run(record, config)
         except BaseException:
+            record.release()
+            remove_ours(path, token)
             await asyncio.shield(self._spawn_task(self._take_back(record)))
             raise
         self._records[request.daemon_id] = record
@@ -182,10 +195,26 @@ class Starter(Exchange):
 
     async def _take_back(self, record: Record) -> None:
         """Leave nothing of a start that failed, or that nobody waits for any more."""
-        record.release()
-        with contextlib.suppress(DuendeError):
-            await self.bootout(record.launchctl, record.target)
-        remove(record.handle.data["plist"])
+        if not await self._taken_back(record):
+            self._spawn_task(self._sweep(record)).set_name(SWEEPING)
+
+    async def _sweep(self, record: Record) -> None:
+        """Launchd does not answer: what was asked of it may yet come about, and is looked for until it says for certain that it is gone."""
+        looks = 0
+        while looks < SWEEPS:
+            await asyncio.sleep(SWEEP_EVERY)
+            looks = looks + 1 if await self._taken_back(record) else 0
+
+    async def _taken_back(self, record: Record) -> bool:
+        """Unload what came of that very start; whether nothing is left of it. What another start made of its label stays."""
+        try:
+            if not self.is_ours(record.handle, await self.look(record.handle)):
+                return True
+            return not await self.bootout(record.launchctl, record.target)
+        except InstanceNotFoundError:
+            return True
+        except DuendeError:
+            return False
 
     def _make_folders(self, config: DaemonConfig, path: str) -> None:
         from duende.adapters.native.logs import prepare
@@ -224,6 +253,17 @@ def write_plist(path: str, data: bytes) -> None:
         raise PlatformIOError(
             f"cannot write {path}: {error.strerror}", remedy="check the folder and its rights"
         ) from error
+
+
+def remove_ours(path: str, token: str) -> None:
+    """Remove a property list unless another start has written its own there."""
+    try:
+        with open(path, "rb") as file:
+            found = plistlib.load(file)
+    except (OSError, ValueError, ExpatError):
+        return  # it was never written
+    if found.get("EnvironmentVariables", {}).get(TOKEN) == token:
+        remove(path)
 
 
 def check_host(config: DaemonConfig, job: dict[str, Any], domain: str) -> None:
