@@ -13,11 +13,11 @@ DEADLINE = 20.0
 T = TypeVar("T")
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run(work: Coroutine[Any, Any, T], within: float = DEADLINE) -> T:
     """Run *work* in a loop of its own, within the deadline."""
 
     async def bounded() -> T:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(within):
             return await work
 
     return asyncio.run(bounded())

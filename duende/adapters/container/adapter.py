@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
@@ -12,7 +13,7 @@ from duende.adapters.container.detect import runtime_named
 from duende.adapters.container.engine import Runtime
 from duende.adapters.container.history import earlier_lines, forget
 from duende.adapters.container.identity import Identity
-from duende.adapters.container.looking import judge_again
+from duende.adapters.container.looking import doubt_after_pause, judge_again
 from duende.adapters.container.probe import best, probe_all, probe_runtime
 from duende.adapters.container.records import RECONNECT_FIRST, RECONNECT_MAX, SWEEP_PATIENCE
 from duende.adapters.container.stopping import prove, send, stop
@@ -200,9 +201,10 @@ class ContainerAdapter(Identity, PlatformAdapter):
             PlatformError: the runtime did not do it.
         """
         record = await self._living(handle, "CONT")
+        record.doubted_until = time.monotonic() + doubt_after_pause(record)
         await pausing.resume(record)
         if record.ill:
-            self._spawn_task(judge_again(record, self._on_verdict))
+            self._spawn_task(judge_again(record, self._tell_verdict))
 
     async def logs(self, handle: DaemonHandle, lines: int) -> list[str]:
         """The last *lines* lines of output, those of the run before included."""

@@ -15,7 +15,7 @@ from duende.adapters.container import parse, source
 from duende.adapters.container.checks import Check, watch_health
 from duende.adapters.container.detect import choose, engine_for, need_package, runtime_named
 from duende.adapters.container.engine import Engine, Event, Happening, Runtime, State
-from duende.adapters.container.looking import look_now_and_then
+from duende.adapters.container.looking import judge_again, look_now_and_then
 from duende.adapters.container.pausing import stopped
 from duende.adapters.container.records import (
     RECONNECT_FIRST,
@@ -228,10 +228,15 @@ class Exchange:
             self._on_verdict(record, event.what is Happening.HEALTHY)
 
     def _on_verdict(self, record: Record, well: bool) -> None:
-        """The runtime's own health check says something else than before; of a daemon that is paused it can say nothing."""
-        record.ill = not well and record.paused
-        if record.ill:
-            return
+        """The runtime's own health check says something else than before; of a daemon that is paused, or just was, it can say nothing."""
+        record.ill = not well and (record.paused or time.monotonic() < record.doubted_until)
+        if not record.ill:
+            self._tell_verdict(record, well)
+        elif not record.paused:  # the verdict about the pause came after it
+            self._spawn_task(judge_again(record, self._tell_verdict))
+
+    def _tell_verdict(self, record: Record, well: bool) -> None:
+        record.ill = False
         kind = EventKind.HEALTHY if well else EventKind.UNHEALTHY
         detail = "passes" if well else "failed as often as health_check.retries says"
         self._emit(

@@ -25,12 +25,15 @@ async def look_now_and_then(record: Record, settle: Callable[[Record], None]) ->
         settle(record)
 
 
+def doubt_after_pause(record: Record) -> float:
+    """Seconds after a pause in which a failed verdict may be about the pause: its check had no time to pass since."""
+    check = Check.from_json(record.handle.data.get(PROBED, ""))
+    return check.retries * (check.interval + check.timeout) if check is not None else 0.0
+
+
 async def judge_again(record: Record, tell: Callable[[Record, bool], None]) -> None:
     """It runs on after a pause in which its check failed, and a runtime tells only changes: look once its check had time to pass."""
-    check = Check.from_json(record.handle.data.get(PROBED, ""))
-    if check is None:
-        return
-    await asyncio.sleep(check.retries * (check.interval + check.timeout))
+    await asyncio.sleep(doubt_after_pause(record))
     if record.exit is None and record.ill and not record.paused:
         try:
             state = await record.engine.inspect(record.handle.instance)

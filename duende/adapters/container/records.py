@@ -71,6 +71,7 @@ class Record:
 
     __slots__ = (
         "delegated",
+        "doubted_until",
         "engine",
         "exit",
         "handle",
@@ -109,6 +110,8 @@ class Record:
         """Where the runtime checks nothing by itself."""
         self.looking: asyncio.Task[None] | None = None
         """Where the kernel tells nothing of it."""
+        self.doubted_until = 0.0
+        """Until when (monotonic) a failed verdict may be about a pause that is over."""
         self.ill = False
         """The runtime found it unhealthy while it was paused: a verdict that waits."""
         self.memory_told = False

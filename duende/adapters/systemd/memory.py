@@ -13,48 +13,61 @@ import os
 from duende.adapters.systemd.facts import CGROUPS
 from duende.kernel.process import LOWEST_PID
 
-REMOVED_WITHIN = 0.2
-"""Seconds for the eventfd to tell that a group is removed: the kernel does it from a work queue, some milliseconds after the rmdir."""
-LOOK_EVERY = 0.005
+REMOVED_WITHIN = 1.0
+"""Seconds to wait for the second of two reports, a kill and the removal, where the first of them does not say which it is: the kernel tells of
+a removal from a work queue, some milliseconds after the rmdir on an idle machine.
+"""
 
 
 class MemoryWatch:
-    """The kernel's word about one group."""
+    """The kernel's word about one group, taken as it comes."""
 
     def __init__(self, folder: str, fd: int) -> None:
+        """Listen to the eventfd *fd*, which is closed by `close`. Runs in an event loop."""
         self._folder = folder
         self._fd = fd
         self._told = 0
+        counted = kills_in(folder)
+        self._counts = counted is not None
+        self._hit = bool(counted)  # before anybody listened
+        self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(fd, self._on_report)
+
+    def _on_report(self) -> None:
+        there = os.path.exists(self._folder)
+        try:
+            self._told += os.eventfd_read(self._fd)
+        except BlockingIOError:
+            return  # read a moment ago
+        kills = kills_in(self._folder)
+        # Of a kernel that does not count, a report while the group is there says the same.
+        self._hit = self._hit or bool(kills) or (there and not self._counts)
+        self._news.set()
 
     async def ran_out(self) -> bool:
-        """Whether a process of the group was killed for memory; asked after the end, it waits for the group to be removed or not."""
-        deadline = asyncio.get_running_loop().time() + REMOVED_WITHIN
-        while True:
-            there = os.path.exists(self._folder)
-            self._told += self._read()
-            if (
-                there and self._told
-            ):  # read while the group was there: only memory can have told, and the group counts whom it hit
-                kills = kills_in(self._folder)
-                if kills is not None:
-                    return kills > 0
-            if self._told > 1:
-                return True  # the removal is one of them
-            if asyncio.get_running_loop().time() > deadline:
-                return False
-            await asyncio.sleep(LOOK_EVERY)
+        """Whether a process of the group was killed for memory, asked after the end of its main process."""
+        if self._fd >= 0:
+            self._on_report()
+        if self._hit or kills_in(self._folder):
+            return True
+        if os.path.exists(self._folder) or not self._told:
+            return False  # the kernel tells of a kill before it ends the process
+        try:
+            async with asyncio.timeout(REMOVED_WITHIN):
+                while self._told < 2:  # it has gone: a kill and the removal, or the removal alone
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def close(self) -> None:
         """Stop listening."""
         if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
-
-    def _read(self) -> int:
-        try:
-            return os.eventfd_read(self._fd) if self._fd >= 0 else 0
-        except BlockingIOError:
-            return 0
 
 
 def kills_in(folder: str) -> int | None:

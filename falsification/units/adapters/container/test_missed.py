@@ -14,6 +14,7 @@ from duende.adapters.container.records import Record
 from duende.adapters.container.stopping import prove
 from duende.adapters.container.watching import Watch
 from duende.adapters.contract import AdapterEvent, EventKind
+from duende.config.model import HealthCheckConfig
 from duende.kernel.process import read_stat
 from duende.states import ProcessExit
 from falsification.units.adapters.container.fake_runtime import FakeRuntime
@@ -192,5 +193,30 @@ def test_a_line_of_output_after_the_runtime_was_away(tmp_path: Path) -> None:
         await until(lambda: EventKind.LOG_LINE in [event.kind for event in events])
         told = [event.detail for event in events if "follow its output" in event.detail]
         assert len(told) == 1
+
+    with_fake(tmp_path, body)
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_verdict_about_a_pause_that_comes_after_it(tmp_path: Path, recovers: bool) -> None:
+    """It is looked at again once the check had time to pass: only one that still stands is told."""
+
+    async def body(fake: FakeRuntime, adapter: ContainerAdapter, events: list[AdapterEvent]) -> None:
+        check = HealthCheckConfig(exec=("/bin/true",), interval=0.1, timeout=0.4, retries=2)
+        handle = await adapter.launch(request(health_check=check))
+        await adapter.pause(handle)
+        await adapter.resume(handle)
+        container = fake.containers[handle.instance]
+        container["State"]["Health"] = {"Status": "unhealthy"}
+        fake.tell(handle.instance, "health_status: unhealthy")
+        record = adapter._records[ID]
+        await until(lambda: record.ill)
+        assert not events
+        if recovers:
+            container["State"]["Health"] = {"Status": "healthy"}
+            fake.tell(handle.instance, "health_status: healthy")
+        await until(lambda: events)
+        kinds = [event.kind for event in events]
+        assert kinds == [EventKind.HEALTHY if recovers else EventKind.UNHEALTHY]
 
     with_fake(tmp_path, body)
