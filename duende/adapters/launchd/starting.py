@@ -89,7 +89,7 @@ class Starter(Exchange):
             if notifies(config):
                 socket = notify_path(self.runtime_dir, request.daemon_id)
                 record.notify = NotifySocket(socket, request.daemon_id, self._emit)
-            write_plist(path, data)
+            write_plist(path, data, durable=record.delegated)
             await self._load(record, config)
             await self._run(record, config)
         except BaseException:
@@ -234,8 +234,10 @@ class Starter(Exchange):
                 ) from error
 
 
-def write_plist(path: str, data: bytes) -> None:
+def write_plist(path: str, data: bytes, *, durable: bool) -> None:
     """Write a property list whole or not at all; only its owner may read it (its environment may hold secrets).
+
+    Only one that launchd is to find again after a loss of power must be *durable*.
 
     Raises:
         PlatformIOError: it cannot be written.
@@ -245,8 +247,9 @@ def write_plist(path: str, data: bytes) -> None:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(fd, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         remove(temporary)
