@@ -1,11 +1,12 @@
 """Where the daemons of a scenario run: on this host, in units of a private systemd, in containers of a private
-Docker or Podman.
+Docker or Podman, as jobs of a stand-in of launchd.
 
 | file | what it is |
 |---|---|
 | `base.py` | the contract, and the native platform |
 | `containers.py` | Docker and Podman |
 | `units.py` | systemd as PID 1 of a container |
+| `jobs.py` | a stand-in of launchd |
 | `entry.py` | enters one by its name, and keeps the runtimes that scenarios share |
 """
 

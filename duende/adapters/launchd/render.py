@@ -29,10 +29,12 @@ INFINITY = 2**63 - 1
 OPTIONS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "command": ((str, list), "a path, or the words of a command"),
     "domain": (str, 'one of "system", "gui/UID" and "user/UID"'),
+    "plist_dir": (str, "a path"),
     "process_type": (str, "one of Background, Standard, Adaptive and Interactive"),
     "python": (str, "a path"),
 }
-"""Keys of `[platform.launchd]`: another launchctl, the domain of the job, ProcessType, another interpreter for `Daemon` classes."""
+"""Keys of `[platform.launchd]`: another launchctl, the domain of the job, the folder of its property list, ProcessType, and
+another interpreter for `Daemon` classes."""
 PROCESS_TYPES = ("Background", "Standard", "Adaptive", "Interactive")
 TOKEN = "DUENDE_LAUNCHD_START"  # noqa: S105 - the name of a variable
 """Name of the environment variable that tells one start of a job from every other; launchctl prints it."""

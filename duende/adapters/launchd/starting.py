@@ -75,7 +75,8 @@ class Starter(Exchange):
         )
         check_host(config, job, domain)
         data = encode(job)
-        path = os.path.join(self.plist_dir(domain), f"{label_of(config.name, request.daemon_id)}.plist")
+        folder = str(config.platform.launchd.get("plist_dir") or self.plist_dir(domain))
+        path = os.path.join(os.path.abspath(folder), f"{label_of(config.name, request.daemon_id)}.plist")
         handle = self._handle_of(request, domain, path, token, launchctl)
         old = self._records.get(request.daemon_id)
         if old is not None:
