@@ -13,8 +13,7 @@ import msgspec
 
 from duende.config.load import decode_json
 from duende.config.model import DaemonConfig
-from duende.errors import SerializationError
-from duende.manager.kept import document, read_whole, write_whole
+from duende.manager.kept import document, read_whole, understood, write_whole
 
 FORMAT = 1
 
@@ -109,12 +108,4 @@ def decode(raw: bytes) -> Document:
     Raises:
         SerializationError: it is torn, zeroed, or of a format this version does not know.
     """
-    try:
-        document = msgspec.json.decode(raw, type=Document)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise SerializationError(f"cannot read the manager's definitions: {error}") from error
-    if document.format != FORMAT:
-        raise SerializationError(
-            f"cannot read definitions of format {document.format}: this version knows {FORMAT}"
-        )
-    return document
+    return understood(raw, Document, FORMAT, "definitions")

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from duende.adapters.contract import DaemonHandle
-from duende.errors import SerializationError
 from duende.kernel.process import boot_id
-from duende.manager.kept import document, read_whole, write_whole
+from duende.manager.kept import document, read_whole, understood, write_whole
 from duende.restart import RestartState
 
 FORMAT = 1
@@ -165,12 +164,4 @@ def decode(raw: bytes) -> Document:
     Raises:
         SerializationError: it is torn, zeroed, or of a format this version does not know.
     """
-    try:
-        document = msgspec.json.decode(raw, type=Document)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise SerializationError(f"cannot read the manager's journal: {error}") from error
-    if document.format != FORMAT:
-        raise SerializationError(
-            f"cannot read a journal of format {document.format}: this version knows {FORMAT}"
-        )
-    return document
+    return understood(raw, Document, FORMAT, "journal")

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from duende.errors import SerializationError
 
+
+class Formatted(Protocol):
+    """A document that says which format it has."""
+
+    @property
+    def format(self) -> int:
+        """Its number."""
+        ...
+
+
 T = TypeVar("T")
+D = TypeVar("D", bound=Formatted)
 PIECE = 1 << 16
 """Bytes written at once: a thousand daemons as one piece of text would stay in the memory of the manager for its whole life."""
 
@@ -53,6 +64,23 @@ def document(head: Mapping[str, object], daemons: Mapping[str, object]) -> Itera
         yield comma + encode(name) + b":" + encode(value)
         comma = b","
     yield b"}}"
+
+
+def understood(raw: bytes, kind: type[D], version: int, what: str) -> D:
+    """The document in *raw*, of the format *version*.
+
+    Raises:
+        SerializationError: it is torn, zeroed, or of a format this version does not know.
+    """
+    try:
+        found = msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SerializationError(f"cannot read the manager's {what}: {error}") from error
+    if found.format != version:
+        raise SerializationError(
+            f"cannot read the manager's {what} of format {found.format}: this version knows {version}"
+        )
+    return found
 
 
 def read_whole(path: str, decode: Callable[[bytes], T]) -> tuple[T | None, str | None]:
