@@ -20,7 +20,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 HERE = Path(__file__).parent
 COVERAGE_FLOOR = 90
 """Percent of branches and lines of duende/ the tests must reach. The one place for it."""
-ON_RUNTIMES = ("duende/adapters/systemd/*", "duende/adapters/container/*", "duende/adapters/wos/*")
+ON_RUNTIMES = tuple(f"duende/adapters/{each}/*" for each in ("systemd", "container", "wos", "launchd"))
 """What drives a runtime is tried on the runtime (`nox -s runtimes`), of which a machine may have none: not part of the floor here."""
 
 
@@ -160,7 +160,7 @@ def scenarios(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def runtimes(session: nox.Session) -> None:
-    """Run the adapters, and the lab itself, on real runtimes: systemd, Docker, Podman, containerd and WOS, private ones.
+    """Run the adapters, and the lab itself, on real runtimes: systemd, Docker, Podman, containerd and WOS, private ones, and a stand-in of launchd.
     What is not installed here is skipped with its reason; `nox -s lab` installs it. Words after `--` go to pytest; with `--again`
     among them, tests that failed are run once more.
     """

@@ -8,7 +8,7 @@
 | `schedule.py` | the nemesis's plan, a pure function of the seed |
 | `nemesis.py` | injects and heals by that plan, with a proof that each fault took effect |
 | `lab.py` | what a workload drives; every call is in the history |
-| `platforms/` | where the daemons run: this host, systemd, Docker, Podman |
+| `platforms/` | where the daemons run: this host, systemd, Docker, Podman, a stand-in of launchd |
 | `drivers.py` | managers: in this process, or in one of their own over the control socket |
 | `look.py` | what can be seen of processes from outside |
 | `shrink.py` | makes a failing schedule smaller |

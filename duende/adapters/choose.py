@@ -77,6 +77,7 @@ def detect_platform() -> Platform:
 ADAPTERS = {
     Platform.NATIVE: "duende.adapters.native.adapter:NativeAdapter",
     Platform.LINUX: "duende.adapters.systemd.adapter:SystemdAdapter",
+    Platform.MACOS: "duende.adapters.launchd.adapter:LaunchdAdapter",
     Platform.CONTAINER: "duende.adapters.container.adapter:ContainerAdapter",
     Platform.WOS: "duende.adapters.wos.adapter:WosAdapter",
 }
@@ -146,7 +147,9 @@ def adapter_named(name: str, **options: Any) -> PlatformAdapter:
 def default_adapter(
     runtime_dir: str, state_dir: str, *, keep: bool, helper: tuple[int, int] | None = None
 ) -> PlatformAdapter:
-    """The adapter a manager uses unless it is given one: native, with the *helper* that `fork_helper` made."""
+    """The adapter a manager uses unless it is given one: native, with the *helper* that `fork_helper` made; on macOS launchd."""
+    if helper is None and sys.platform == "darwin":
+        return select_adapter(Platform.MACOS, runtime_dir=runtime_dir, state_dir=state_dir, keep=keep)
     options: dict[str, Any] = {"runtime_dir": runtime_dir, "state_dir": state_dir, "keep": keep}
     if helper is not None:
         from duende.adapters.native.link import Link

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from duende.manager.paths import default_runtime_dir, default_state_dir
 
@@ -32,6 +33,8 @@ def fork_warden_of(runtime_dir: str, state_dir: str, *, keep: bool) -> tuple[int
     from duende.adapters.early import WARDEN_SOCKET, fork_helper
     from duende.kernel import sockets
 
+    if sys.platform == "darwin":
+        return None  # daemons are launchd's there
     try:
         os.makedirs(runtime_dir, mode=0o711, exist_ok=True)
         if sockets.answers(f"{runtime_dir}/{WARDEN_SOCKET}"):

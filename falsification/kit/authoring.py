@@ -36,6 +36,8 @@ class Attempt:
     """Names of the defects under which it must come out falsified."""
     needs: tuple[str, ...]
     """What it needs besides the claim's own needs."""
+    stand_in: tuple[str, ...] = ()
+    """Those of the claim's needs that a stand-in takes the place of where they are missing: the evidence is `emulated` then."""
     name: str
     """Name of the test function."""
     sentence: str
@@ -50,6 +52,7 @@ def attempt(
     alone: bool = False,
     saboteurs: Iterable[str] = (),
     needs: Iterable[str] = (),
+    stand_in: Iterable[str] = (),
 ) -> Callable[[Body], Body]:
     """Bind the decorated test to *claim*. It takes one argument, a `Trial`, and may be a coroutine function.
 
@@ -71,6 +74,7 @@ def attempt(
             alone=alone,
             saboteurs=tuple(saboteurs),
             needs=tuple(needs),
+            stand_in=tuple(stand_in),
             name=name,
             sentence=sentence[0],
         )

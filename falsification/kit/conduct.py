@@ -17,7 +17,7 @@ from falsification.kit import needs
 from falsification.kit.outcomes import AttemptTimeout, Falsified, Unattempted, Vacuous
 from falsification.kit.record import Record
 from falsification.kit.trial import Trial
-from falsification.kit.verdict import Verdict
+from falsification.kit.verdict import Level, Verdict
 
 CLEANUP_S = 20.0
 """Seconds all cleanups of one attempt may take together: more than the longest stop deadline any attempt
@@ -32,7 +32,12 @@ Finding = tuple[Verdict, str]
 def conduct(trial: Trial, body: Callable[[Trial], Any]) -> Record:
     """Run *body* with *trial* and return what came of it. Never raises for anything the attempt does."""
     began = time.monotonic()
-    lacking = needs.missing((*trial.claim.needs, *trial.attempt.needs))
+    replaced = trial.attempt.stand_in
+    required = (name for name in trial.claim.needs if name not in replaced)
+    lacking = needs.missing((*required, *trial.attempt.needs))
+    if missed := needs.missing(replaced):
+        trial.level = Level.EMULATED
+        trial.log(f"with a stand-in: {'; '.join(missed)}")
     if lacking:
         verdict, why = Verdict.UNATTEMPTED, "; ".join(lacking)
     else:

@@ -113,7 +113,9 @@ def run(command: list[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Adopt, run, sweep, and say what was swept."""
+    """Adopt, run, sweep, and say what was swept. Only Linux can adopt: elsewhere the command is run, and nothing more."""
+    if sys.platform != "linux":
+        return subprocess.call(arguments)
     adopt_orphans()
     code = run(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -19,10 +19,12 @@ from fixtures.runtimes.podman import Podman
 from fixtures.runtimes.systemd import Systemd
 from fixtures.sharing import LabError
 from scenarios.faults.base import Awaited, Fault, Leased, NoEffectError, Targets
+from scenarios.faults.jobs import Unloaded
 from scenarios.faults.processes import Deadly, Stop, kill, segv
 from scenarios.look import alive, state_of, until
 from scenarios.platforms import Platform
 from scenarios.platforms.containers import Containers
+from scenarios.platforms.jobs import Jobs
 from scenarios.platforms.units import Units
 
 EFFECT_WITHIN = 5.0
@@ -252,6 +254,13 @@ def against(platform: Platform, targets: Targets) -> Sequence[Fault]:
     elif isinstance(platform, Units):
         host = platform.host
         offered += [Reexec(host), ThenKilled(Reexec(host), targets), BusGone(host)]
+    elif isinstance(platform, Jobs):
+        launchd = platform.host
+        offered += [
+            Unloaded(launchd, targets),
+            RuntimeGone(launchd),
+            ThenKilled(RuntimeHangs(launchd), targets),
+        ]
     else:
         offered.append(segv(targets))
     return [Awaited(fault, targets) for fault in offered]

@@ -1,5 +1,5 @@
 """Where the daemons of a scenario run: on this host, in units of a private systemd, in containers of a private
-Docker or Podman, under a private WOS kernel.
+Docker or Podman, under a private WOS kernel, as jobs of a stand-in of launchd.
 
 | file | what it is |
 |---|---|
@@ -7,6 +7,7 @@ Docker or Podman, under a private WOS kernel.
 | `containers.py` | Docker and Podman |
 | `units.py` | systemd as PID 1 of a container |
 | `modules.py` | WOS: daemons are WebAssembly modules |
+| `jobs.py` | a stand-in of launchd |
 | `entry.py` | enters one by its name, and keeps the runtimes that scenarios share |
 """
 

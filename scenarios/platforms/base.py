@@ -13,6 +13,7 @@ LEVELS = {
     "docker": "container",
     "podman": "container",
     "wos": "process",
+    "launchd": "emulated",
 }
 """The adapters that scenarios run on, and the evidence level of a run on each: design.md, section 5."""
 

@@ -7,12 +7,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Self
 
 from fixtures.runtimes.dockerd import Docker, docker
+from fixtures.runtimes.launchd import launchd
 from fixtures.runtimes.podman import Podman, podman
 from fixtures.runtimes.systemd import Systemd, systemd
 from fixtures.runtimes.wos import wos
 from fixtures.sharing import LabError
 from scenarios.platforms.base import LEVELS, Native, Platform
 from scenarios.platforms.containers import IMAGE, Containers
+from scenarios.platforms.jobs import Jobs
 from scenarios.platforms.modules import Modules
 from scenarios.platforms.units import Units
 from scenarios.scenario import UnmetNeedError
@@ -45,6 +47,8 @@ def _made(name: str, stack: ExitStack, shared: bool, image: str) -> Platform:
         return Native()
     if name == "wos":
         return Modules(stack.enter_context(wos(shared=shared)))
+    if name == "launchd":
+        return Jobs(stack.enter_context(launchd(shared=shared)))
     runtime: Docker | Podman
     if name == "docker":
         runtime = stack.enter_context(docker(shared=shared))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from duende.adapters.contract import AdapterEvent, EventKind
 
@@ -86,11 +86,17 @@ class NotifySocket:
             else:
                 self.refused += 1
             return
-        for line in data.decode(errors="replace").split("\n"):
-            key, _, value = line.partition("=")
-            kind = _KINDS.get((key, value)) or _KINDS.get((key, None))
-            if kind is not None:
-                self._emit(AdapterEvent(daemon_id=daemon_id, kind=kind, detail=value, pid=pid))
+        for kind, value in reports_in(data):
+            self._emit(AdapterEvent(daemon_id=daemon_id, kind=kind, detail=value, pid=pid))
+
+
+def reports_in(data: bytes) -> Iterator[tuple[EventKind, str]]:
+    """What a message of sd_notify(3) reports, each with its value."""
+    for line in data.decode(errors="replace").split("\n"):
+        key, _, value = line.partition("=")
+        kind = _KINDS.get((key, value)) or _KINDS.get((key, None))
+        if kind is not None:
+            yield kind, value
 
 
 _KINDS: dict[tuple[str, str | None], EventKind] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from duende.adapters import choose
@@ -49,6 +51,14 @@ def test_missing_adapters_are_refused_with_advice(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(NotSupportedError, match="NATIVE"):
         choose.select_adapter(Platform.WOS)
     assert choose.select_adapter(Platform.NATIVE).platform is Platform.NATIVE
+
+
+def test_macos_has_launchd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its adapter is there on every system, by platform and by name, and a manager on macOS uses it unless it is told otherwise."""
+    assert type(choose.select_adapter(Platform.MACOS, runtime_dir="/r")).__name__ == "LaunchdAdapter"
+    assert choose.adapter_named("launchd", runtime_dir="/r").platform is Platform.MACOS
+    monkeypatch.setattr("duende.adapters.choose.sys", SimpleNamespace(platform="darwin"))
+    assert choose.default_adapter("/r", "/s", keep=False).platform is Platform.MACOS
 
 
 def test_handles_survive_json() -> None:

@@ -41,6 +41,7 @@ def make_trial(tmp_path: Path) -> MakeTrial:
         *,
         threshold: Threshold | None = None,
         needs: tuple[str, ...] = (),
+        stand_in: tuple[str, ...] = (),
         timeout: float = 5.0,
         **options: Any,
     ) -> Trial:
@@ -52,6 +53,7 @@ def make_trial(tmp_path: Path) -> MakeTrial:
             alone=False,
             saboteurs=(),
             needs=(),
+            stand_in=stand_in,
             name="test_it",
             sentence="It works.",
         )

@@ -193,3 +193,16 @@ def test_the_product_gets_folders_of_its_own(make_trial: MakeTrial) -> None:
     assert seen["XDG_RUNTIME_DIR"].startswith(str(trial.tmp))
     assert seen["XDG_STATE_HOME"].startswith(str(trial.tmp))
     assert dict(os.environ) == before
+
+
+def test_a_stand_in_weakens_the_evidence(make_trial: MakeTrial) -> None:
+    """With a stand-in for a missing need the attempt runs as `emulated`; where the need is there it keeps its level."""
+    record = conduct(make_trial(needs=("no-such-platform",), stand_in=("no-such-platform",)), good)
+    assert (record.verdict, record.level) == (Verdict.SURVIVED, "emulated")
+    record = conduct(make_trial(needs=("sh",), stand_in=("sh",)), good)
+    assert (record.verdict, record.level) == (Verdict.SURVIVED, "process")
+    record = conduct(make_trial(needs=("no-such-platform", "nor-that"), stand_in=("no-such-platform",)), good)
+    assert (record.verdict, record.why) == (
+        Verdict.UNATTEMPTED,
+        "nor-that: no such program on the path",
+    )

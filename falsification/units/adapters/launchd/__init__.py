@@ -1,0 +1,1 @@
+"""The launchd adapter, as far as no launchd is needed."""
