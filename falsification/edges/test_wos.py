@@ -148,7 +148,7 @@ async def test_higher_priority_runs_first(trial: Trial) -> None:
             trial, adapter, reports, daemon("levels", build.text_module("levels"), priority=0)
         )
         seen = await decisions(trial, kernel, 0, 4 * DECISIONS)
-        await adapter.kill(made)
+        await adapter.stop(made, 1.0)  # with its children: one that init has adopted would take itself for the first
         first = int(made.instance) + 1
         rounds: dict[int, list[int]] = {}
         for each in seen:
