@@ -78,6 +78,7 @@ ADAPTERS = {
     Platform.NATIVE: "duende.adapters.native.adapter:NativeAdapter",
     Platform.LINUX: "duende.adapters.systemd.adapter:SystemdAdapter",
     Platform.CONTAINER: "duende.adapters.container.adapter:ContainerAdapter",
+    Platform.PEPITA: "duende.adapters.pepita.adapter:PepitaAdapter",
 }
 """Where the adapters of this version are; imported when they are asked for, with what they need."""
 EXTRAS = {Platform.LINUX: "systemd", Platform.CONTAINER: "container"}
