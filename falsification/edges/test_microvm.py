@@ -101,7 +101,9 @@ def private_kb(pid: int) -> int:
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Anonymous:"))
 
 
-@attempt("F004", level="machine", alone=True, timeout=300, needs=["root"], saboteurs=["pepita-boots-every-time"])
+@attempt(
+    "F004", level="machine", alone=True, timeout=300, needs=["root"], saboteurs=["pepita-boots-every-time"]
+)
 async def test_microvm_start_is_quick(trial: Trial) -> None:
     """From the call to spawn until the daemon in the guest reports ready takes under 200 ms at p99 over 100 snapshot starts."""
     rounds = trial.rounds(STARTS, 5)
@@ -167,7 +169,13 @@ async def line_of(trial: Trial, adapter: PepitaAdapter, handle: DaemonHandle, st
     return ""
 
 
-@attempt("F088", level="machine", timeout=240, needs=["root"], saboteurs=["pepita-forgets-the-processors", "pepita-forgets-the-memory"])
+@attempt(
+    "F088",
+    level="machine",
+    timeout=240,
+    needs=["root"],
+    saboteurs=["pepita-forgets-the-processors", "pepita-forgets-the-memory"],
+)
 async def test_microvm_has_its_resources(trial: Trial) -> None:
     """The kernel of a guest counts the processors it was configured with, and the memory but for what the kernel itself takes."""
     runtime = private_pepita(trial)
@@ -183,7 +191,8 @@ async def test_microvm_has_its_resources(trial: Trial) -> None:
             trial.check(f"cpus {vcpus}" in lines, f"{vcpus} processors are seen inside: {lines}")
             seen = int(next(line for line in lines if line.startswith("memory")).split()[2]) // 1024
             trial.check(
-                memory * 0.75 <= seen <= memory, f"of {memory} MiB the guest's kernel has {seen}, the rest is its own image"
+                memory * 0.75 <= seen <= memory,
+                f"of {memory} MiB the guest's kernel has {seen}, the rest is its own image",
             )
             report = {each.key: each for each in await adapter.explain(handle, config)}
             trial.check(report["platform.pepita.vcpus"].found == str(vcpus), "explain reads the same")
@@ -197,11 +206,13 @@ async def test_microvm_talks_vsock(trial: Trial) -> None:
     runtime = private_pepita(trial)
     chance = random.Random(trial.seed)
     sizes = (1, 4096, 300_000, 2_000_000)
+    loop = f"for n in {' '.join(map(str, sizes))}; do"
     text = (
-        "test -c /dev/vsock || { echo over no /dev/vsock; exec sleep 1000; }; for n in %s; do head -c $n /dev/urandom > /tmp/m;"
-        " echo sent $n $(sha256sum < /tmp/m); vsock-send 2 $PEPITA_VSOCK_PORT < /tmp/m > /tmp/a; echo answer $n $(sha256sum < /tmp/a); done;"
-        " echo over; while :; do sleep 0.1; done"
-    ) % " ".join(map(str, sizes))
+        "test -c /dev/vsock || { echo over no /dev/vsock; exec sleep 1000; }; "
+        f"{loop} head -c $n /dev/urandom > /tmp/m; echo sent $n $(sha256sum < /tmp/m); "
+        "vsock-send 2 $PEPITA_VSOCK_PORT < /tmp/m > /tmp/a; echo answer $n $(sha256sum < /tmp/a); done; "
+        "echo over; while :; do sleep 0.1; done"
+    )
     got: list[bytes] = []
     answers: list[bytes] = []
 
@@ -229,7 +240,10 @@ async def test_microvm_talks_vsock(trial: Trial) -> None:
         for size, message, answer in zip(sizes, got, answers, strict=False):
             trial.reached("a message went each way", at_least=len(sizes))
             trial.check(hashlib.sha256(message).hexdigest() == sent.get(size), f"{size} bytes arrived intact")
-            trial.check(hashlib.sha256(answer).hexdigest() == back.get(size), f"the answer of {size} bytes arrived intact")
+            trial.check(
+                hashlib.sha256(answer).hexdigest() == back.get(size),
+                f"the answer of {size} bytes arrived intact",
+            )
         server.close()
         await to_guest(trial, runtime, adapter, handle)
         proof = await adapter.stop(handle, 1.0)
@@ -266,11 +280,17 @@ async def test_microvm_gets_files(trial: Trial) -> None:
             handle = await adapter.launch(request(shell("reader", text, files=[f"{folder}:/opt/given"])))
         await line_of(trial, adapter, handle, "over")
         lines = await adapter.logs(handle, 1000)
-        found = {words[1]: words[2] for words in map(str.split, lines) if words[:1] == ["hash"] and len(words) > 2}
-        trial.check(any(line.strip() == "vdb" for line in lines), f"a second virtio disk is there: {lines[-6:]}")
+        found = {
+            words[1]: words[2] for words in map(str.split, lines) if words[:1] == ["hash"] and len(words) > 2
+        }
+        trial.check(
+            any(line.strip() == "vdb" for line in lines), f"a second virtio disk is there: {lines[-6:]}"
+        )
         for name, digest in wanted.items():
             trial.reached("a file was hashed in the guest", at_least=len(wanted))
-            trial.check(found.get(name) == digest, f"{name} is the same inside: {found.get(name)}, given {digest}")
+            trial.check(
+                found.get(name) == digest, f"{name} is the same inside: {found.get(name)}, given {digest}"
+            )
         await adapter.end_vm(handle)
 
 
@@ -295,14 +315,20 @@ async def test_clock_steps_back(trial: Trial) -> None:
             trial.reached("the clock went back an hour", int(before) - int(after) > HOUR - 60, at_least=2)
             beats = int(await read(runtime, handle, f"wc -l < {overseer.BEATS}"))
             await trial.until(
-                partial(more_beats, runtime, handle, beats), within=5, what="the daemon goes on", every=0.2, claimed=True
+                partial(more_beats, runtime, handle, beats),
+                within=5,
+                what="the daemon goes on",
+                every=0.2,
+                claimed=True,
             )
             await read(runtime, handle, "kill -9 $(cat /run/overseer/pid)")
             await line_of(trial, adapter, handle, f"beater Running restarts {number}")
         proof = await adapter.stop(handle, 10.0)
         trial.check(proof.proven and not proof.escalated, f"it stops by itself: {proof.steps} {proof.proof}")
         lines = await adapter.logs(handle, 100)
-        trial.check("stopped, proven True" in lines, f"its manager stopped the daemon with proof: {lines[-3:]}")
+        trial.check(
+            "stopped, proven True" in lines, f"its manager stopped the daemon with proof: {lines[-3:]}"
+        )
 
 
 async def read(runtime: Pepita, handle: DaemonHandle, text: str) -> str:
@@ -321,7 +347,9 @@ async def transitions_under_a_faked_clock(trial: Trial) -> None:
     clock = ManualClock()
     adapter = FakeAdapter(clock)
     home = trial.tmp / "faked"
-    manager = DaemonManager(adapter=adapter, clock=clock, state_dir=str(home / "s"), runtime_dir=str(home / "r"))
+    manager = DaemonManager(
+        adapter=adapter, clock=clock, state_dir=str(home / "s"), runtime_dir=str(home / "r")
+    )
     await manager.open()
     trial.defer(manager.close)
     quick = ReadinessConfig(kind=ReadinessKind.NONE, settle=0.0)

@@ -45,5 +45,11 @@ mutant(
     file="duende/daemon.py",
     old="        deadline = loop.time() + seconds\n",
     new='        wall = __import__("time").time\n        deadline = wall() + seconds\n',
-    also=[Edit(file="duende/daemon.py", old="            left = deadline - loop.time()\n", new="            left = deadline - wall()\n")],
+    also=[
+        Edit(
+            file="duende/daemon.py",
+            old="            left = deadline - loop.time()\n",
+            new="            left = deadline - wall()\n",
+        )
+    ],
 )

@@ -34,7 +34,7 @@ from duende.adapters.pepita.settings import settings_of
 from duende.config.model import DaemonConfig
 from duende.errors import DuendeError, IdentityError, InstanceNotFoundError, StatusFailedError
 from duende.signals import Signal
-from duende.states import DaemonStatus, ProcessExit
+from duende.states import DaemonStatus, Phase, ProcessExit
 
 
 class PepitaAdapter(Exchange, PlatformAdapter):
@@ -112,7 +112,11 @@ class PepitaAdapter(Exchange, PlatformAdapter):
 
     async def _run(self, command: Command, words: list[str], config: DaemonConfig) -> dict[str, Any]:
         code, out, err = await command.run(*words, timeout=max(START_TIMEOUT, self.timeout))
-        answer = parse.answer_of(out) if out.strip() else {"error": {"problem": err.strip() or f"pepita ended with {code}"}}
+        answer = (
+            parse.answer_of(out)
+            if out.strip()
+            else {"error": {"problem": err.strip() or f"pepita ended with {code}"}}
+        )
         if code or "error" in answer:
             raise parse.start_error(config.name, answer.get("error", {}), config.binary_path or "python3")
         return dict(answer)
@@ -135,7 +139,9 @@ class PepitaAdapter(Exchange, PlatformAdapter):
         code, _, err = await command.run(*words)
         if code:
             kind = "ended" if "has ended" in err or "there is no VM" in err else ""
-            raise parse.error_of({"kind": kind, "problem": err.strip()}, f"send {signal.value} to {handle.name!r}")
+            raise parse.error_of(
+                {"kind": kind, "problem": err.strip()}, f"send {signal.value} to {handle.name!r}"
+            )
 
     async def status(self, handle: DaemonHandle) -> DaemonStatus:
         """How the daemon is, from what pepita says.
@@ -146,15 +152,17 @@ class PepitaAdapter(Exchange, PlatformAdapter):
         record = self._record_of(handle)
         if record is not None and record.exit is not None:
             seen = record.exit
-            return DaemonStatus(parse.Phase.STOPPED) if seen.ok else DaemonStatus.failed(seen.failure())
+            return DaemonStatus(Phase.STOPPED) if seen.ok else DaemonStatus.failed(seen.failure())
         try:
             state = await self._state(handle)
         except InstanceNotFoundError:
-            return DaemonStatus(parse.Phase.STOPPED)
+            return DaemonStatus(Phase.STOPPED)
         except DuendeError as error:
-            raise StatusFailedError(f"cannot say how {handle.name!r} is: {error.problem}", remedy=error.remedy) from error
+            raise StatusFailedError(
+                f"cannot say how {handle.name!r} is: {error.problem}", remedy=error.remedy
+            ) from error
         if record is not None and record.stopping is not None and "exit" not in state:
-            return DaemonStatus(parse.Phase.STOPPING)
+            return DaemonStatus(Phase.STOPPING)
         return parse.status_of(state)
 
     async def stop(self, handle: DaemonHandle, timeout: float) -> StopCertificate:
@@ -224,7 +232,9 @@ class PepitaAdapter(Exchange, PlatformAdapter):
             return Ownership.STRANGER
         if "exit" in state:
             return Ownership.GONE
-        return Ownership.OURS if str(state.get("started")) == handle.data.get("started") else Ownership.STRANGER
+        return (
+            Ownership.OURS if str(state.get("started")) == handle.data.get("started") else Ownership.STRANGER
+        )
 
     async def adopt(self, handle: DaemonHandle) -> Ownership:
         """Take over a daemon that an earlier process started."""
@@ -251,7 +261,9 @@ class PepitaAdapter(Exchange, PlatformAdapter):
         """
         record = self._record_of(handle)
         if record is not None and record.exit is not None:
-            raise InstanceNotFoundError(f"cannot send {what} to {handle.name!r}: it has ended ({record.exit})")
+            raise InstanceNotFoundError(
+                f"cannot send {what} to {handle.name!r}: it has ended ({record.exit})"
+            )
         if record is not None:
             return record
         found = await self.adopt(handle)
@@ -261,7 +273,8 @@ class PepitaAdapter(Exchange, PlatformAdapter):
         if found is Ownership.GONE:
             raise InstanceNotFoundError(f"cannot send {what} to {handle.name!r}: its VM does not run")
         raise IdentityError(
-            f"cannot send {what} to {handle.name!r}: the VM {handle.instance} is {found.value}", remedy="forget the handle"
+            f"cannot send {what} to {handle.name!r}: the VM {handle.instance} is {found.value}",
+            remedy="forget the handle",
         )
 
     async def pause(self, handle: DaemonHandle) -> None:
@@ -276,7 +289,9 @@ class PepitaAdapter(Exchange, PlatformAdapter):
         """The last *lines* lines of output."""
         if lines <= 0:
             return []
-        code, out, _ = await self._command_of(handle).run("logs", "--name", handle.instance, "--lines", str(lines))
+        code, out, _ = await self._command_of(handle).run(
+            "logs", "--name", handle.instance, "--lines", str(lines)
+        )
         return out.splitlines() if not code else []
 
     def watch_log(self, handle: DaemonHandle, pattern: str) -> None:
@@ -317,7 +332,9 @@ class PepitaAdapter(Exchange, PlatformAdapter):
         except InstanceNotFoundError:
             raise
         except DuendeError as error:
-            raise StatusFailedError(f"cannot explain {handle.name!r}: {error.problem}", remedy=error.remedy) from error
+            raise StatusFailedError(
+                f"cannot explain {handle.name!r}: {error.problem}", remedy=error.remedy
+            ) from error
         return explain(config, info)
 
     def subscribe(self, sink: EventSink) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from duende.adapters.container.threads import Threads
@@ -33,7 +33,9 @@ class Command:
         """
         found = shutil.which(self.program)
         if found is None:
-            raise NotSupportedError("pepita", f"be used here: there is no program {self.program!r}", remedy=REMEDY)
+            raise NotSupportedError(
+                "pepita", f"be used here: there is no program {self.program!r}", remedy=REMEDY
+            )
         return found
 
     async def run(self, *words: str, timeout: float | None = None) -> tuple[int, str, str]:
@@ -45,11 +47,15 @@ class Command:
         """
         within = self.timeout if timeout is None else timeout
         argv = [self.path(), *words]
-        return await self._threads.call(f"have pepita {words[0]}", within + 1.0, lambda: self._call(argv, within))
+        return await self._threads.call(
+            f"have pepita {words[0]}", within + 1.0, lambda: self._call(argv, within)
+        )
 
     def _call(self, argv: list[str], within: float) -> tuple[int, str, str]:
         try:
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=within, check=False)
+            done = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=within, check=False
+            )
         except subprocess.TimeoutExpired as error:
             raise PlatformTimeoutError(f"have pepita {argv[1]}", within) from error
         except OSError as error:
@@ -67,16 +73,20 @@ class Command:
         answer = parse.answer_of(out) if out.strip() else {}
         if code:
             facts = answer.get("error") if isinstance(answer, dict) else None
-            raise parse.error_of(facts or {"problem": err.strip()[-TAIL:] or f"pepita ended with {code}"}, what)
+            raise parse.error_of(
+                facts or {"problem": err.strip()[-TAIL:] or f"pepita ended with {code}"}, what
+            )
         return answer
 
-    async def lines(self, *words: str) -> AsyncIterator[str]:
+    async def lines(self, *words: str) -> AsyncGenerator[str, None]:
         """The output of a call that goes on, line by line; closing the iterator ends the program."""
         loop = asyncio.get_running_loop()
         argv = [self.path(), *words]
         process = await loop.run_in_executor(None, lambda: _started(argv))
         reader = asyncio.StreamReader(limit=LINE_LIMIT)
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), process.stdout)
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), process.stdout
+        )
         try:
             while line := await reader.readline():
                 yield line.decode(errors="replace").rstrip("\n")
@@ -89,7 +99,11 @@ class Command:
 
 def _started(argv: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 

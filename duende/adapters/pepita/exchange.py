@@ -10,7 +10,14 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind, EventSink, Platform, StopCertificate
+from duende.adapters.contract import (
+    AdapterEvent,
+    DaemonHandle,
+    EventKind,
+    EventSink,
+    Platform,
+    StopCertificate,
+)
 from duende.adapters.pepita import parse
 from duende.adapters.pepita.command import Command
 from duende.adapters.pepita.render import LABEL_ID
@@ -171,7 +178,9 @@ class Exchange:
             if not future.done():
                 future.set_result(record.exit)
         why = str((state.get("exit") or {}).get("why", ""))
-        event = AdapterEvent(daemon_id=record.handle.daemon_id, kind=EventKind.EXITED, exit=record.exit, detail=why)
+        event = AdapterEvent(
+            daemon_id=record.handle.daemon_id, kind=EventKind.EXITED, exit=record.exit, detail=why
+        )
         self._emit(event)
 
     async def _state(self, handle: DaemonHandle) -> dict[str, Any]:

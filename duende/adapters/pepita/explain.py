@@ -26,7 +26,11 @@ def explain(config: DaemonConfig, info: dict[str, Any]) -> list[SettingReport]:
     """Every setting beside what was found: *info* is the answer of `pepita info`."""
     used = parse.sections(str(info.get("used", "")))
     guest = dict(line.split(None, 1) for line in str(info.get("guest", "")).splitlines()[1:] if " " in line)
-    found = [*_group(config, used, info), *_process(config, str(info.get("limits", ""))), *_machine(config, info, guest)]
+    found = [
+        *_group(config, used, info),
+        *_process(config, str(info.get("limits", ""))),
+        *_machine(config, info, guest),
+    ]
     found += _told(config)
     for key, value, why in ignored(config):
         section = key.partition(".")[0]
@@ -58,9 +62,13 @@ def _group(config: DaemonConfig, used: dict[str, str], info: dict[str, Any]) -> 
         yield report
     swap = max(0, resources.memory_swap_bytes - resources.memory_bytes) // PAGE * PAGE
     seen = used.get("memory.swap.max", "")
-    yield _report("resources.memory_swap_bytes", swap, seen, f"memory.swap.max {where}: swap alone; the guest has none")
+    yield _report(
+        "resources.memory_swap_bytes", swap, seen, f"memory.swap.max {where}: swap alone; the guest has none"
+    )
     quota = f"{round(resources.cpu_quota_percent * CPU_PERIOD / 100)} {CPU_PERIOD}"
-    yield _report("resources.cpu_quota_percent", quota, used.get("cpu.max", ""), f"cpu.max {where}: quota and period")
+    yield _report(
+        "resources.cpu_quota_percent", quota, used.get("cpu.max", ""), f"cpu.max {where}: quota and period"
+    )
     weight = shares_to_weight(resources.cpu_shares)
     yield SettingReport(
         key="resources.cpu_shares",
@@ -78,18 +86,24 @@ def _process(config: DaemonConfig, limits: str) -> Iterator[SettingReport]:
         line = next((each for each in limits.splitlines() if each.startswith(title)), "")
         words = line[len(title) :].split()
         if wanted is not None:
-            yield _report(key, wanted, words[0] if words else "", f"{title!r} in /proc/PID/limits of the guest")
+            yield _report(
+                key, wanted, words[0] if words else "", f"{title!r} in /proc/PID/limits of the guest"
+            )
 
 
 def _machine(config: DaemonConfig, info: dict[str, Any], guest: dict[str, str]) -> Iterator[SettingReport]:
     settings = settings_of(config)
     wanted = vcpus_of(config, settings)
-    yield _report("platform.pepita.vcpus", wanted, guest.get("cpus", ""), "processors that are online in the guest")
+    yield _report(
+        "platform.pepita.vcpus", wanted, guest.get("cpus", ""), "processors that are online in the guest"
+    )
     yield SettingReport(
         key="platform.pepita.memory_mb",
         wanted=str(memory_of(config, settings)),
         found=str(int(guest.get("memory_kb", "0")) >> 10),
-        outcome=Found.HONOURED if info.get("memory_mb") == memory_of(config, settings) else Found.APPROXIMATED,
+        outcome=Found.HONOURED
+        if info.get("memory_mb") == memory_of(config, settings)
+        else Found.APPROXIMATED,
         why=f"MemTotal of the guest's kernel in MiB; QEMU gave it {info.get('memory_mb')}, the rest is the kernel's own",
     )
 
@@ -100,9 +114,17 @@ def _told(config: DaemonConfig) -> Iterator[SettingReport]:
         value = getattr(config, key)
         if value is not None:
             yield SettingReport(
-                key=key, wanted=value, found=value, outcome=Found.HONOURED, why="the guest's agent starts nothing without it"
+                key=key,
+                wanted=value,
+                found=value,
+                outcome=Found.HONOURED,
+                why="the guest's agent starts nothing without it",
             )
     if config.security.private_tmp:
         yield SettingReport(
-            key="security.private_tmp", wanted="True", found="True", outcome=Found.HONOURED, why="each guest has a /tmp of its own"
+            key="security.private_tmp",
+            wanted="True",
+            found="True",
+            outcome=Found.HONOURED,
+            why="each guest has a /tmp of its own",
         )

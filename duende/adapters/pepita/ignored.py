@@ -17,20 +17,40 @@ def ignored(config: DaemonConfig) -> Iterator[tuple[str, object, str]]:
         if getattr(resources, name):
             yield f"resources.{name}", getattr(resources, name), "pepita limits no disk of a guest"
     if security.read_only_root:
-        yield "security.read_only_root", True, "what a guest writes is gone with it, and pepita mounts no root read-only"
+        yield (
+            "security.read_only_root",
+            True,
+            "what a guest writes is gone with it, and pepita mounts no root read-only",
+        )
     if security.writable_paths:
         yield "security.writable_paths", security.writable_paths, "every path of a guest is writable"
     for name in ("drop_capabilities", "add_capabilities"):
         if getattr(security, name):
-            yield f"security.{name}", getattr(security, name), "pepita changes no capabilities: root of a guest has all"
+            yield (
+                f"security.{name}",
+                getattr(security, name),
+                "pepita changes no capabilities: root of a guest has all",
+            )
     if config.health_check.watchdog:
-        yield "health_check.watchdog", config.health_check.watchdog, "pepita keeps no watchdog; the manager asks by health checks"
+        yield (
+            "health_check.watchdog",
+            config.health_check.watchdog,
+            "pepita keeps no watchdog; the manager asks by health checks",
+        )
     if config.health_check.port is not None:
-        yield "health_check.port", config.health_check.port, "a guest has no network; use exec, or platform.pepita.forward"
+        yield (
+            "health_check.port",
+            config.health_check.port,
+            "a guest has no network; use exec, or platform.pepita.forward",
+        )
     if config.readiness.port is not None:
         yield "readiness.port", config.readiness.port, "a guest has no network; use notify, exec or log-line"
     if config.logging.destination in (LogDestination.INHERIT, LogDestination.NULL):
-        yield "logging.destination", config.logging.destination.value, "pepita keeps the output in a file of its own; use file"
+        yield (
+            "logging.destination",
+            config.logging.destination.value,
+            "pepita keeps the output in a file of its own; use file",
+        )
     if config.logging.path is not None:
         yield "logging.path", config.logging.path, "pepita keeps the output in a place of its own"
     if config.restart.delegate:

@@ -31,7 +31,9 @@ def libraries_of(name: str, program: str) -> tuple[str, ...]:
     )
     if "not found" in asked.stdout:
         missing = next(line.strip() for line in asked.stdout.splitlines() if "not found" in line)
-        raise PlatformConfigError(f"cannot start {name!r}: {path} lacks a library on this host: {missing}", remedy="install it")
+        raise PlatformConfigError(
+            f"cannot start {name!r}: {path} lacks a library on this host: {missing}", remedy="install it"
+        )
     return (f"{path}:{program if program.startswith('/') else path}", *parse(asked.stdout))
 
 

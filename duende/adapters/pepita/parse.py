@@ -48,7 +48,9 @@ def exit_of(state: dict[str, Any]) -> ProcessExit:
     found = state.get("exit") or {}
     code, signal = found.get("code"), found.get("signal")
     used = str(found.get("used", ""))
-    oom = signal == 9 and any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in used.splitlines())
+    oom = signal == 9 and any(
+        line.startswith("oom_kill ") and line != "oom_kill 0" for line in used.splitlines()
+    )
     return ProcessExit(
         code=code if isinstance(code, int) else None,
         signal=signal if isinstance(signal, int) else None,
@@ -78,14 +80,22 @@ def notices_of(text: str) -> list[tuple[EventKind, str]]:
 
 def start_error(name: str, facts: dict[str, Any], program: str) -> DuendeError:
     """The error for a start that pepita refused."""
-    kind, problem, remedy = str(facts.get("kind", "")), str(facts.get("problem", "")), str(facts.get("remedy", ""))
+    kind, problem, remedy = (
+        str(facts.get("kind", "")),
+        str(facts.get("problem", "")),
+        str(facts.get("remedy", "")),
+    )
     text = f"cannot start {name!r}: {problem}"
     if kind.startswith("start:"):
         _, step, number = kind.split(":", 2)
         errno = int(number) if number.isdigit() else 0
         where = program if step == "exec" else step
         return SpawnError(
-            f"cannot start {name!r}: {step} {where!r}: {os.strerror(errno)}", errno=errno, step=step, path=where, remedy=remedy
+            f"cannot start {name!r}: {step} {where!r}: {os.strerror(errno)}",
+            errno=errno,
+            step=step,
+            path=where,
+            remedy=remedy,
         )
     if kind == "memory":
         return PlatformResourceError(text, remedy=remedy)
@@ -96,7 +106,11 @@ def start_error(name: str, facts: dict[str, Any], program: str) -> DuendeError:
 
 def error_of(facts: dict[str, Any], what: str) -> DuendeError:
     """The error for anything else that pepita refused."""
-    kind, problem, remedy = str(facts.get("kind", "")), str(facts.get("problem", "")), str(facts.get("remedy", ""))
+    kind, problem, remedy = (
+        str(facts.get("kind", "")),
+        str(facts.get("problem", "")),
+        str(facts.get("remedy", "")),
+    )
     text = f"cannot {what}: {problem}"
     if kind in ("absent", "ended"):
         return InstanceNotFoundError(text, remedy=remedy)

@@ -15,6 +15,8 @@ async def probe(command: Command) -> Probe:
         return Probe(state=ProbeState.ABSENT, why=error.problem, remedy=REMEDY)
     except DuendeError as error:
         return Probe(state=ProbeState.UNHEALTHY, why=error.problem, remedy=error.remedy)
-    on = {"kvm": "KVM", "tcg": "software emulation"}.get(str(facts.get("accelerator")), str(facts.get("accelerator")))
+    on = {"kvm": "KVM", "tcg": "software emulation"}.get(
+        str(facts.get("accelerator")), str(facts.get("accelerator"))
+    )
     version = f"pepita {facts.get('pepita')} (QEMU {facts.get('qemu')})"
     return Probe(state=ProbeState.USABLE, why=f"guests run on {on}", version=version)

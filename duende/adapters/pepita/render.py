@@ -89,7 +89,12 @@ def arguments(
         words += ["--vsock-cid", str(cid_of(request.daemon_id))]
         env["PEPITA_VSOCK_PORT"] = str(settings.vsock_base_port)
     words += ["--memory", str(memory), "--vcpus", str(vcpus_of(config, settings))]
-    words += ["--label", f"{LABEL_ID}={request.daemon_id}", "--label", f"{LABEL_CONFIG}={request.config_hash}"]
+    words += [
+        "--label",
+        f"{LABEL_ID}={request.daemon_id}",
+        "--label",
+        f"{LABEL_CONFIG}={request.config_hash}",
+    ]
     words += [word for key, value in env.items() for word in ("--env", f"{key}={value}")]
     words += [word for each in (*files, *libraries, *settings.files) for word in ("--file", each)]
     words += [word for each in settings.disks for word in ("--disk", each)]
@@ -137,7 +142,8 @@ def _what_to_run(request: SpawnRequest) -> tuple[dict[str, str], list[str], list
     if config.daemon is None:
         if config.binary_path is None:
             raise ConfigError(
-                f"cannot start {config.name!r}: neither binary_path nor daemon is set", remedy="set one of the two"
+                f"cannot start {config.name!r}: neither binary_path nor daemon is set",
+                remedy="set one of the two",
             )
         return env, [config.binary_path, *config.args], [], "tiny"
     found = source.source_of(config.daemon, request.import_path)

@@ -28,7 +28,8 @@ async def stop(adapter: PepitaAdapter, record: Record, timeout: float) -> StopCe
     def note(what: str) -> None:
         steps.append(StopStep(time.monotonic() - began, what))
 
-    for signal, patience in ((Signal.TERM, timeout), (Signal.KILL, KILL_GRACE)):
+    for signal, given in ((Signal.TERM, timeout), (Signal.KILL, KILL_GRACE)):
+        patience = max(0.0, given)
         if record.exit is not None:
             break
         try:
@@ -41,7 +42,7 @@ async def stop(adapter: PepitaAdapter, record: Record, timeout: float) -> StopCe
         except DuendeError as error:
             note(f"{signal.value} could not be sent: {error}")
             patience = 0.0
-        if await adapter.wait_end(record, max(0.0, patience)):
+        if await adapter.wait_end(record, patience):
             break
     if record.exit is None:
         escalated = True
