@@ -127,7 +127,6 @@ async def test_microvm_start_is_quick(trial: Trial) -> None:
             kinds.add(f"{state['start']} start on {state['accelerator']}")
             await adapter.end_vm(handle)
             await adapter.wait(handle)
-            adapter.forget([handle.daemon_id])
         trial.log(f"each was a {' or a '.join(sorted(kinds))}")
         trial.judge(samples)
         trial.figure("start until ready (p50)", samples, unit="ms", statistic="p50")
