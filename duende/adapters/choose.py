@@ -79,6 +79,7 @@ ADAPTERS = {
     Platform.LINUX: "duende.adapters.systemd.adapter:SystemdAdapter",
     Platform.MACOS: "duende.adapters.launchd.adapter:LaunchdAdapter",
     Platform.CONTAINER: "duende.adapters.container.adapter:ContainerAdapter",
+    Platform.PEPITA: "duende.adapters.pepita.adapter:PepitaAdapter",
     Platform.WOS: "duende.adapters.wos.adapter:WosAdapter",
 }
 """Where the adapters of this version are; imported when they are asked for, with what they need."""

@@ -1,0 +1,7 @@
+"""Daemons in microVMs, one each, through the `pepita` command."""
+
+from __future__ import annotations
+
+from duende.adapters.pepita.adapter import PepitaAdapter
+
+__all__ = ["PepitaAdapter"]
