@@ -7,7 +7,13 @@ from typing import Any
 
 from duende.adapters.contract import PlatformAdapter
 
-LEVELS = {"native": "process", "systemd": "machine", "docker": "container", "podman": "container"}
+LEVELS = {
+    "native": "process",
+    "systemd": "machine",
+    "docker": "container",
+    "podman": "container",
+    "pepita": "machine",
+}
 """The adapters that scenarios run on, and the evidence level of a run on each: design.md, section 5."""
 
 

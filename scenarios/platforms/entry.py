@@ -7,11 +7,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Self
 
 from fixtures.runtimes.dockerd import Docker, docker
+from fixtures.runtimes.pepita import pepita
 from fixtures.runtimes.podman import Podman, podman
 from fixtures.runtimes.systemd import Systemd, systemd
 from fixtures.sharing import LabError
 from scenarios.platforms.base import LEVELS, Native, Platform
 from scenarios.platforms.containers import IMAGE, Containers
+from scenarios.platforms.microvms import MicroVMs
 from scenarios.platforms.units import Units
 from scenarios.scenario import UnmetNeedError
 
@@ -41,6 +43,8 @@ def _made(name: str, stack: ExitStack, shared: bool, image: str) -> Platform:
         return Units(_systemd(stack, shared=shared))
     if name == "native":
         return Native()
+    if name == "pepita":
+        return MicroVMs(stack.enter_context(pepita(shared=shared)))
     runtime: Docker | Podman
     if name == "docker":
         runtime = stack.enter_context(docker(shared=shared))
