@@ -78,7 +78,7 @@ class Scenario:
     """Makes a fresh workload for each run."""
     checks: tuple[Checker, ...]
     adapters: tuple[str, ...] = ("native",)
-    """Where it runs, with the same checkers: of native, systemd, docker, podman, wos."""
+    """Where it runs, with the same checkers: of native, systemd, docker, podman, pepita, wos, launchd."""
     image: str = "python"
     """The lab's image that its containers run in: loaded before it begins."""
     breaks_runtime: bool = False

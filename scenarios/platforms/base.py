@@ -14,6 +14,7 @@ LEVELS = {
     "podman": "container",
     "wos": "process",
     "launchd": "emulated",
+    "pepita": "machine",
 }
 """The adapters that scenarios run on, and the evidence level of a run on each: design.md, section 5."""
 

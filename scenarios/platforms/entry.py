@@ -8,6 +8,7 @@ from typing import Self
 
 from fixtures.runtimes.dockerd import Docker, docker
 from fixtures.runtimes.launchd import launchd
+from fixtures.runtimes.pepita import pepita
 from fixtures.runtimes.podman import Podman, podman
 from fixtures.runtimes.systemd import Systemd, systemd
 from fixtures.runtimes.wos import wos
@@ -16,6 +17,7 @@ from scenarios.platforms.base import LEVELS, Native, Platform
 from scenarios.platforms.containers import IMAGE, Containers
 from scenarios.platforms.jobs import Jobs
 from scenarios.platforms.modules import Modules
+from scenarios.platforms.microvms import MicroVMs
 from scenarios.platforms.units import Units
 from scenarios.scenario import UnmetNeedError
 
@@ -49,6 +51,8 @@ def _made(name: str, stack: ExitStack, shared: bool, image: str) -> Platform:
         return Modules(stack.enter_context(wos(shared=shared)))
     if name == "launchd":
         return Jobs(stack.enter_context(launchd(shared=shared)))
+    if name == "pepita":
+        return MicroVMs(stack.enter_context(pepita(shared=shared)))
     runtime: Docker | Podman
     if name == "docker":
         runtime = stack.enter_context(docker(shared=shared))
