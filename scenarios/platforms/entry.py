@@ -16,8 +16,8 @@ from fixtures.sharing import LabError
 from scenarios.platforms.base import LEVELS, Native, Platform
 from scenarios.platforms.containers import IMAGE, Containers
 from scenarios.platforms.jobs import Jobs
-from scenarios.platforms.modules import Modules
 from scenarios.platforms.microvms import MicroVMs
+from scenarios.platforms.modules import Modules
 from scenarios.platforms.units import Units
 from scenarios.scenario import UnmetNeedError
 
