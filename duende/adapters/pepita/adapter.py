@@ -133,7 +133,12 @@ class PepitaAdapter(Exchange, PlatformAdapter):
         await self.send(handle, signal)
 
     async def send(self, handle: DaemonHandle, signal: Signal) -> None:
-        """Send, without a look at whose it is."""
+        """Send, without a look at whose it is.
+
+        Raises:
+            InstanceNotFoundError: it has ended.
+            PlatformError: pepita did not deliver it.
+        """
         command = self._command_of(handle)
         words = ("signal", "--name", handle.instance, "--signal", signal.value)
         code, _, err = await command.run(*words)

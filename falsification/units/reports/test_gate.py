@@ -286,7 +286,7 @@ def test_a_shipped_profile_is_sound(name: str) -> None:
 
 def test_the_profiles_there_are() -> None:
     """One for each kind of machine a release is tried on; the README's section on the gate and CI name all of them."""
-    assert profile.names() == ["linux-containers", "linux-native", "linux-systemd"]
+    assert profile.names() == ["linux-containers", "linux-native", "linux-pepita", "linux-systemd"]
     root = profile.FOLDER.parents[1]
     for document in ("README.md", "reports/README.md"):
         text = (root / document).read_text(encoding="utf-8")
