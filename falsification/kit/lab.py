@@ -27,6 +27,8 @@ RUNTIMES = {
     "/usr/lib/podman/aardvark-dns": "aardvark-dns",
     "busctl": "systemd",
     "debootstrap": "debootstrap",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "mke2fs": "e2fsprogs",
 }
 """The program of a runtime and its package. A program that is there, from whatever package, is left as it is: another
 vendor's Docker would be removed by Debian's."""
@@ -53,7 +55,8 @@ def install() -> bool:
     if not absent:
         print("lab: every package is installed")
     _wos()
-    return _images()
+    images = _images()
+    return _guests() and images
 
 
 def _wos() -> None:
@@ -121,6 +124,24 @@ def _images() -> bool:
             print(f"lab: image {name}: {store.archive(name)}", flush=True)
     except LabError as error:
         print(f"lab: cannot build the images: {error}; what needs them is unattempted")
+        return False
+    return True
+
+
+def _guests() -> bool:
+    """Fetch the kernel of guests, build their roots, and boot one for its snapshot, where that was not done before."""
+    from fixtures.pepita import build, snapshot
+    from fixtures.pepita.places import PepitaError
+
+    try:
+        print(f"lab: guest kernel: {build.kernel()}", flush=True)
+        for name in ("tiny", "python"):
+            print(f"lab: guest root {name}: {build.root(name)}", flush=True)
+        for options in ({"memory": 256}, {"memory": 768}, {"memory": 256, "rootfs": "python"}):
+            shape = snapshot.shape_of(options)
+            print(f"lab: guest snapshot on {shape.accelerator}: {snapshot.ensure(shape)}", flush=True)
+    except PepitaError as error:
+        print(f"lab: cannot make guests: {error}; what needs them is unattempted")
         return False
     return True
 

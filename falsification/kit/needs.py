@@ -204,7 +204,11 @@ def _systemd(host: Host) -> str:
 
 @need("pepita")
 def _pepita(host: Host) -> str:
-    return program("pepita", "qemu-system-x86_64", "qemu-system-aarch64")(host)
+    if host.which("pepita"):
+        return ""
+    if host.machine not in {"x86_64", "AMD64"}:
+        return f"pepita: guests are built for x86_64, and this is {host.machine}"
+    return program("qemu-system-x86_64")(host) or program("mke2fs")(host) or program("gcc")(host)
 
 
 @need("wos")

@@ -19,6 +19,7 @@ TARGET = f"{Path(keeper.__file__).resolve()}:Keeper"
 KEPT = "/kept"
 """Where the disk is in the guest."""
 CLIENTS = 3
+FOLLOW_EVERY = 0.1
 FIRST_DELAY, LONGEST_DELAY = 0.2, 1.0
 START_WITHIN = 12.0
 """Seconds from a start to the first answer: a guest, an interpreter, the class and what it imports, under software emulation."""
@@ -28,7 +29,7 @@ BOUND = LONGEST_DELAY + START_WITHIN
 class InGuest(Workload):
     """Clients put and read while the nemesis strikes, until each was answered again."""
 
-    pace = Pace(count=2, first=1.0, gap=6.0, hold=0.2)
+    pace = Pace(count=2, first=5.0, gap=7.0, hold=0.2)
 
     async def setup(self, lab: Lab) -> None:
         """A disk that outlives every VM, and the way to the keeper."""
@@ -73,13 +74,27 @@ class InGuest(Workload):
             }
         }
         await lab.register(table)
-        watching = asyncio.create_task(count(lab, NAME, self.disk))
+        watching = [
+            asyncio.create_task(count(lab, NAME, self.disk)),
+            asyncio.create_task(self.follow(lab)),
+        ]
         try:
             await lab.start(NAME)
             await asyncio.gather(*(client.work(lambda: self._over(lab)) for client in self.clients))
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+
+    async def follow(self, lab: Lab) -> None:
+        """Note each VM that takes the disk as a life of the keeper, until cancelled: QEMU locks the image, so a second one cannot."""
+        seen: set[int] = set()
+        while True:
+            for pid in set(await asyncio.to_thread(self.machines)) - seen:
+                seen.add(pid)
+                life = {"pid": pid, "born": pid, "boot": "", "space": "", "clash": False}
+                lab.observe("life", name=NAME, begin=lab.history.now(), **life)
+            await asyncio.sleep(FOLLOW_EVERY)
 
     def _over(self, lab: Lab) -> bool:
         if not lab.nemesis.finished.is_set():

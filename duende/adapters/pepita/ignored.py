@@ -45,7 +45,7 @@ def ignored(config: DaemonConfig) -> Iterator[tuple[str, object, str]]:
         )
     if config.readiness.port is not None:
         yield "readiness.port", config.readiness.port, "a guest has no network; use notify, exec or log-line"
-    if config.logging.destination in (LogDestination.INHERIT, LogDestination.NULL):
+    if config.logging.destination is LogDestination.INHERIT:
         yield (
             "logging.destination",
             config.logging.destination.value,

@@ -10,7 +10,7 @@ import msgspec
 from duende.adapters.container import source
 from duende.adapters.contract import SpawnRequest
 from duende.adapters.pepita.settings import Settings, memory_of, vcpus_of
-from duende.config.model import DaemonConfig
+from duende.config.model import DaemonConfig, LogDestination
 from duende.errors import ConfigError
 
 LABEL_ID = "duende.daemon.id"
@@ -105,6 +105,7 @@ def arguments(
     words += [word for each in knobs_of(config, memory) for word in ("--knob", each)]
     words += ["--log-bytes", str(config.logging.max_bytes), "--log-files", str(config.logging.backups)]
     words += _identity(config)
+    words += ["--no-log"] if config.logging.destination is LogDestination.NULL else []
     words += ["--cold"] if settings.cold else []
     return [*words, "--exec", *argv]
 

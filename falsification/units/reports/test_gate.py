@@ -289,6 +289,7 @@ def test_the_profiles_there_are() -> None:
     assert profile.names() == [
         "linux-containers",
         "linux-native",
+        "linux-pepita",
         "linux-systemd",
         "linux-wos",
         "macos-launchd",

@@ -1,0 +1,1 @@
+"""The container adapter, without a runtime."""
