@@ -20,7 +20,9 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 HERE = Path(__file__).parent
 COVERAGE_FLOOR = 90
 """Percent of branches and lines of duende/ the tests must reach. The one place for it."""
-ON_RUNTIMES = tuple(f"duende/adapters/{each}/*" for each in ("systemd", "container", "pepita", "wos", "launchd"))
+ON_RUNTIMES = tuple(
+    f"duende/adapters/{each}/*" for each in ("systemd", "container", "pepita", "wos", "launchd")
+)
 """What drives a runtime is tried on the runtime (`nox -s runtimes`), of which a machine may have none: not part of the floor here."""
 
 
