@@ -92,11 +92,7 @@ class Journal:
         """
         if not self._ahead or not self._open or self._recorded.issuperset(daemon_ids):
             return
-        while self._writing is not None and not self._writing.done():
-            await asyncio.wait([self._writing])
-        self._begin(self._frozen or self._now())
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
+        await self._write_now()
 
     def freeze(self) -> None:
         """Keep what is wanted now: stopping everything because the manager ends is not an operator's stop."""
@@ -114,12 +110,16 @@ class Journal:
             self._timer = None
         if not self._open:
             return
-        if self._writing is not None and not self._writing.done():
+        await self._write_now()
+        self._open = False
+
+    async def _write_now(self) -> None:
+        """Write what is so now, after a write that is under way; on disk, or `trouble`, when this returns."""
+        while self._writing is not None and not self._writing.done():
             await asyncio.wait([self._writing])
         self._begin(self._frozen or self._now())
         if self._writing is not None:
             await asyncio.wait([self._writing])
-        self._open = False
 
     def forget(self, name: str) -> None:
         """Drop what an earlier manager left of *name*."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,13 +39,9 @@ class InGuest(Workload):
         self.clients = [Client(lab, f"client-{n}", self.socket) for n in range(CLIENTS)]
         self.last = Client(lab, "last", self.socket)
 
+    @abstractmethod
     def strikes(self, lab: Lab) -> Fault:
-        """What is done to the VM.
-
-        Raises:
-            NotImplementedError: a scenario says it.
-        """
-        raise NotImplementedError
+        """What is done to the VM."""
 
     def machines(self) -> list[int]:
         """Processes of VMs that have the disk."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,13 @@ class Served(Workload):
     process: str
     """Name of its processes (comm)."""
 
+    @abstractmethod
     def line(self, folder: Path) -> list[str]:
         """Its command."""
-        raise NotImplementedError
 
+    @abstractmethod
     def all_kept(self, folder: Path) -> list[str]:
         """The command of its own client that prints everything, a value a line."""
-        raise NotImplementedError
 
     async def setup(self, lab: Lab) -> None:
         """A folder that outlives every instance, for a server that gives up root.
