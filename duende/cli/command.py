@@ -95,6 +95,22 @@ def parser() -> argparse.ArgumentParser:
     )
     events.add_argument("-f", "--follow", action="store_true", help="go on as more happens")
     verb("shutdown", "stop all daemons and end the manager")
+    render = verb(
+        "render",
+        "write a configuration as a unit, an install script, a property list, Compose, Quadlet or Kubernetes",
+    )
+    render.add_argument("file", help="a TOML file, or a folder of them")
+    render.add_argument(
+        "--to",
+        required=True,
+        choices=("install-sh", "systemd", "plist", "quadlet", "compose", "kubernetes"),
+        help="what to write",
+    )
+    render.add_argument("--name", help="one daemon of the file")
+    render.add_argument(
+        "--output", metavar="FOLDER", help="write files there instead of to the standard output"
+    )
+    render.add_argument("--python", metavar="PATH", help="the interpreter of Daemon classes on that machine")
     validate = verb("validate", "check configuration files and explain every mistake")
     validate.add_argument("files", nargs="+", metavar="FILE")
     return top

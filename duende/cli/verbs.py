@@ -186,6 +186,13 @@ def do_shutdown(options: argparse.Namespace) -> int:
     return exits.OK if all(one["proven"] for one in result) else exits.FAILED
 
 
+def do_render(options: argparse.Namespace) -> int:
+    """Write files for others."""
+    from duende.cli.rendering import do_render as render
+
+    return render(options)
+
+
 def do_validate(options: argparse.Namespace) -> int:
     """Check files."""
     from duende.config import load_fleet

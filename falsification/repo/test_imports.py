@@ -16,7 +16,7 @@ LAYERS = (
     ("mlock", "ublk", "policy", "observe", "state"),
     ("host", "adapters"),
     ("supervisor", "supervision", "readiness"),
-    ("manager",),
+    ("manager", "render"),
     ("testing", "cli", "examples"),
 )
 """Lowest first. The helper `ids` belongs to the lowest."""

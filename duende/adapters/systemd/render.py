@@ -83,6 +83,17 @@ def render(
         ("ExecStart", "a(sasb)", [_command(config)]),
         ("Environment", "as", [f"{key}={value}" for key, value in env.items()]),
         ("WorkingDirectory", "s", config.working_dir or "/"),
+        *settings_of(config, facts, runtime_dir),
+    ]
+    wanted_slice = config.platform.systemd.get("slice")
+    if wanted_slice:
+        found.append(("Slice", "s", wanted_slice))
+    return found
+
+
+def settings_of(config: DaemonConfig, facts: Facts, runtime_dir: str) -> list[Property]:
+    """The properties that do not depend on what is run: life cycle, restarts, limits, user, hardening, output."""
+    return [
         *_lifecycle(config),
         *_restart(config, facts),
         *_limits(config, facts),
@@ -90,10 +101,6 @@ def render(
         *_hardening(config, facts, runtime_dir),
         *_output(config),
     ]
-    wanted_slice = config.platform.systemd.get("slice")
-    if wanted_slice:
-        found.append(("Slice", "s", wanted_slice))
-    return found
 
 
 def microseconds(seconds: float) -> int:

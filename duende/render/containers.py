@@ -1,0 +1,60 @@
+"""What Compose, Quadlet and Kubernetes have in common: the image, the command in it, and what none of them does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from duende.adapters.container.settings import Settings, settings_of
+from duende.config.model import DaemonConfig, LogDestination, ReadinessKind, readiness_of
+from duende.errors import PlatformConfigError
+from duende.render.bundle import Bundle, bundle_of
+from duende.render.written import Note
+
+
+class Boxed(msgspec.Struct, frozen=True, kw_only=True):
+    """A daemon for a container."""
+
+    image: str
+    bundle: Bundle
+    settings: Settings
+
+
+def boxed(config: DaemonConfig, *, python: str | None = None) -> Boxed:
+    """The image, command and files of *config*. The interpreter of a class is *python*, or platform.container.python.
+
+    Raises:
+        ConfigError: nothing says what to run.
+        PlatformConfigError: no image is named, or a key of platform.container is of no use.
+    """
+    if not config.platform.container_image:
+        raise PlatformConfigError(
+            f"cannot render {config.name!r} for containers: no image is named",
+            remedy='set platform.container_image = "name:tag"',
+        )
+    settings = settings_of(config)
+    bundle = bundle_of(config, python=python or settings.python)
+    return Boxed(image=config.platform.container_image, bundle=bundle, settings=settings)
+
+
+def ignored(config: DaemonConfig) -> Iterator[tuple[str, str]]:
+    """(dotted key, why) of what no engine of containers does, whether anybody asked for it or not."""
+    yield "resources.address_space_bytes", "runtimes set no RLIMIT_AS"
+    yield "resources.nice", "runtimes set no niceness"
+    yield "security.umask", "runtimes set no umask"
+    yield "health_check.watchdog", "no runtime keeps a watchdog"
+    if config.logging.path is not None:
+        yield "logging.path", "a runtime keeps the output in a place of its own"
+    if config.logging.destination is LogDestination.INHERIT:
+        yield "logging.destination", "a runtime keeps the output itself"
+
+
+def notes(config: DaemonConfig, engine: str) -> Iterator[Note]:
+    """What *engine* does in its own way."""
+    if config.daemon is not None:
+        yield Note("daemon", "the image must have Python 3.11 or newer and duende (pip install duende)")
+    if readiness_of(config) in (ReadinessKind.LOG_LINE, ReadinessKind.NOTIFY):
+        yield Note("readiness.kind", f"{engine} does not hear it: it is started once it runs")
+    if config.pid_file is not None:
+        yield Note("pid_file", "none is written: the runtime knows the main process itself")
