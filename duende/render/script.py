@@ -161,9 +161,9 @@ def install_script(config: DaemonConfig, *, python: str = PYTHON) -> Rendered:
     unit = unit_of(bundle.config, bundle)
     unit_path = f"{UNIT_DIR}/{unit.filename}"
     # What it is configured with may hold secrets: its own group reads it, and nobody else.
-    mode = f"0640 {shlex.quote(_group_of(config))}"
+    mode = f"0640 {literal(_group_of(config))}"
     files = [*((path, text, mode) for path, text in bundle.files), (unit_path, unit.text, "0644 0")]
-    body = _SHELL.replace("@program@", shlex.quote(f"install-{config.name}")).replace("@unit@", unit.filename)
+    body = _SHELL.replace("@program@", literal(f"install-{config.name}")).replace("@unit@", unit.filename)
     parts = [
         "#!/bin/sh\n" + head(config, "install-sh", unit.notes) + "#\n# usage: sh FILE [--uninstall]\n" + body,
         _uninstall(unit_path, [path for path, _, _ in files]),
@@ -181,8 +181,17 @@ def install_script(config: DaemonConfig, *, python: str = PYTHON) -> Rendered:
     )
 
 
+def literal(word: str) -> str:
+    """*word* as one word of a shell that means nothing but itself (XCU 2.2). Where it holds `$` or a backtick it stands in double quotes:
+    in single ones a reader, and shellcheck (SC2016), would wonder whether it was meant to expand.
+    """
+    if not set(word) & set("$`"):
+        return shlex.quote(word)
+    return '"' + "".join("\\" + char if char in '\\"$`' else char for char in word) + '"'
+
+
 def _uninstall(unit_path: str, files: list[str]) -> str:
-    shown = " ".join(shlex.quote(path) for path in files)
+    shown = " ".join(literal(path) for path in files)
     return _UNINSTALL.replace("@unit_path@", unit_path).replace("@files@", shown)
 
 
@@ -190,24 +199,22 @@ def _identity(config: DaemonConfig) -> list[str]:
     user = config.user if config.user not in (None, "root") and not config.user.isdecimal() else None
     named = [config.group if config.group is not None else user, *config.security.supplementary_groups]
     groups = [name for name in dict.fromkeys(named) if name and name != "root" and not name.isdecimal()]
-    parts = [_GROUP + "".join(f"group {shlex.quote(name)}\n" for name in groups)] if groups else []
+    parts = [_GROUP + "".join(f"group {literal(name)}\n" for name in groups)] if groups else []
     if user is not None:
         first = config.group if config.group is not None else user
-        parts.append(_USER + f"user {shlex.quote(user)} {shlex.quote(first)}\n")
+        parts.append(_USER + f"user {literal(user)} {literal(first)}\n")
     return parts
 
 
 def _requirement(config: DaemonConfig, bundle: Bundle, python: str) -> str:
     """What must be there before anything is changed."""
     if config.daemon is None:
-        program = shlex.quote(bundle.argv[0])
-        return f"has {program} || die {shlex.quote(f'{bundle.argv[0]} is not here, or cannot be executed: install it first')}\n"
+        program = literal(bundle.argv[0])
+        return f"has {program} || die {literal(f'{bundle.argv[0]} is not here, or cannot be executed: install it first')}\n"
     modules = ", ".join(filter(None, ("duende", bundle.module)))
-    test = shlex.quote(f"import {modules}")
-    why = shlex.quote(
-        f"{python} cannot import {modules}: install it there first (python -m pip install duende)"
-    )
-    return f"{shlex.quote(python)} -c {test} 2>/dev/null || die {why}\n"
+    test = literal(f"import {modules}")
+    why = literal(f"{python} cannot import {modules}: install it there first (python -m pip install duende)")
+    return f"{literal(python)} -c {test} 2>/dev/null || die {why}\n"
 
 
 def _group_of(config: DaemonConfig) -> str:
@@ -222,12 +229,9 @@ def _folders(config: DaemonConfig, files: list[str]) -> str:
     theirs = [config.working_dir, *config.security.writable_paths]
     if config.logging.path is not None:
         theirs.append(os.path.dirname(config.logging.path))
-    lines = [f"folder {shlex.quote(path)}" for path in dict.fromkeys(os.path.dirname(path) for path in files)]
+    lines = [f"folder {literal(path)}" for path in dict.fromkeys(os.path.dirname(path) for path in files)]
     own = [path for path in dict.fromkeys(theirs) if path and os.path.isabs(path) and path != "/"]
-    lines += [
-        " ".join(("folder", shlex.quote(path), *filter(None, (owner and shlex.quote(owner),))))
-        for path in own
-    ]
+    lines += [" ".join(("folder", literal(path), *filter(None, (owner and literal(owner),)))) for path in own]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -235,4 +239,4 @@ def _file(path: str, text: str, mode: str) -> str:
     mark = "END"
     while mark in text.split("\n"):
         mark += "_"
-    return f"put {shlex.quote(path)} {mode} <<'{mark}'\n{text}{mark}\n"
+    return f"put {literal(path)} {mode} <<'{mark}'\n{text}{mark}\n"

