@@ -268,15 +268,16 @@ def test_shellcheck_finds_nothing(trial: Trial) -> None:
         DaemonConfig(name="module", daemon="duende.examples.daemon:CounterDaemon", user="web", group="www")
     ]
     for number, text in enumerate(NASTY):
-        fields = {"args": (text,), "env": {"K": text}, "description": text.replace("\n", " ")}
         corpus.append(
             DaemonConfig(
                 name=f"n{number}",
                 binary_path="/opt/it's/$(a) b",
+                args=(text,),
+                env={"K": text},
+                description=text.replace("\n", " "),
                 working_dir=f"/srv/{text.replace(chr(10), '_')}",
                 user=None if number % 2 else "web",
                 group="www" if number % 3 else None,
-                **fields,
             )
         )
     for config in corpus:

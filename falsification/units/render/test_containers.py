@@ -154,33 +154,12 @@ def test_what_kubernetes_does_not_take(fields: dict[str, Any], said: str) -> Non
         render(config(**fields), "kubernetes")
 
 
-KEYS = frozenset(
-    [
-        "AddCapability",
-        "ContainerName",
-        "DropCapability",
-        "Environment",
-        "EnvironmentFile",
-        "Exec",
-        "Group",
-        "HealthCmd",
-        "HealthInterval",
-        "HealthRetries",
-        "HealthTimeout",
-        "Image",
-        "Label",
-        "LogDriver",
-        "Network",
-        "NoNewPrivileges",
-        "Notify",
-        "PodmanArgs",
-        "PublishPort",
-        "ReadOnly",
-        "Tmpfs",
-        "User",
-        "Volume",
-    ]
-)
+KEYS = frozenset((
+    "AddCapability", "ContainerName", "DropCapability", "Environment", "EnvironmentFile", "Exec", "Group",
+    "HealthCmd", "HealthInterval", "HealthRetries", "HealthTimeout", "Image", "Label", "LogDriver",
+    "Network", "NoNewPrivileges", "Notify", "PodmanArgs", "PublishPort", "ReadOnly", "Tmpfs",
+    "User", "Volume",
+))  # fmt: skip
 """Keys of [Container] in podman-systemd.unit(5), as far as any is used here."""
 
 
