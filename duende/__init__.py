@@ -49,6 +49,7 @@ _HOME = {
 _ERRORS = (
     "AccessError",
     "AlreadyRunningError",
+    "CircuitOpenError",
     "ConfigError",
     "DaemonError",
     "DaemonIOError",
@@ -68,6 +69,8 @@ _ERRORS = (
     "PlatformResourceError",
     "PlatformTimeoutError",
     "PolicyViolationError",
+    "QueueFullError",
+    "RateLimitedError",
     "ResourceLimitError",
     "SerializationError",
     "ShutdownError",

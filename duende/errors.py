@@ -125,6 +125,42 @@ class PolicyViolationError(DaemonError):
     recoverable = True
 
 
+class CircuitOpenError(PolicyViolationError):
+    """A circuit breaker lets nothing through at the moment."""
+
+    def __init__(self, name: str, retry_after: float) -> None:
+        """Name the breaker, and the seconds until it will let a probe through."""
+        super().__init__(
+            f"circuit {name!r} is open", remedy=f"try again in {retry_after:.3g} s, or do without"
+        )
+        self.retry_after = retry_after
+        """Seconds; 0 while all probes are under way."""
+
+
+class RateLimitedError(PolicyViolationError):
+    """More was asked for than a rate limit allows."""
+
+    def __init__(self, name: str, rate: float, retry_after: float) -> None:
+        """Name the limiter, its *rate* a second, and the seconds until there will be enough."""
+        super().__init__(
+            f"rate limit {name!r} of {rate:g}/s is exhausted", remedy=f"try again in {retry_after:.3g} s"
+        )
+        self.retry_after = retry_after
+        """Seconds."""
+
+
+class QueueFullError(PolicyViolationError):
+    """A bounded queue takes no more."""
+
+    def __init__(self, name: str, limit: int) -> None:
+        """Name the queue and its *limit*."""
+        super().__init__(
+            f"queue {name!r} is full: {limit} items wait", remedy="try again later, or shed load"
+        )
+        self.limit = limit
+        """How many items it takes."""
+
+
 class SignalError(DaemonError):
     """A signal cannot be delivered to a daemon in this state."""
 
