@@ -65,6 +65,14 @@ def parser() -> argparse.ArgumentParser:
         "start a daemon by name, or those of a TOML file or folder (starting a manager if there is none)",
     )
     start.add_argument("what", help="a daemon's name, or a path")
+    for name in ("deploy", "up"):
+        deploy = verb(
+            name,
+            "judge the code of daemons with [quality] enabled, then start what a file says; or stop the line",
+        )
+        deploy.add_argument("what", metavar="FILE", help="a TOML file, or a folder of them")
+    gate = verb("gate", "judge the code of a file's daemons by their [quality], and do nothing else")
+    gate.add_argument("file", metavar="FILE", help="a TOML file, or a folder of them")
     for name, text in (
         ("stop", "stop a daemon and prove that nothing of it is left"),
         ("restart", "stop a daemon if it runs, and start it"),

@@ -79,6 +79,23 @@ def do_start(options: argparse.Namespace) -> int:
     return exits.FAILED if result["errors"] or result["failed"] else exits.OK
 
 
+def do_deploy(options: argparse.Namespace) -> int:
+    """Judge, then start by path."""
+    from duende.cli.deploying import do_deploy as deploy
+
+    return deploy(options)
+
+
+do_up = do_deploy
+
+
+def do_gate(options: argparse.Namespace) -> int:
+    """Judge only."""
+    from duende.cli.deploying import do_gate as gate
+
+    return gate(options)
+
+
 def do_stop(options: argparse.Namespace) -> int:
     """Stop one daemon."""
     with _client(options, STOP_PATIENCE) as client:

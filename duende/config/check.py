@@ -86,6 +86,7 @@ def problems(config: DaemonConfig) -> list[Problem]:
         *_what_to_run(config),
     ]
     found += [*_paths(config), *_environment(config), *_checks(config), *_security(config)]
+    found += _quality(config)
     found += _platform(config)
     found += _free_numbers(config.settings, "settings")
     return found
@@ -290,6 +291,18 @@ def argument_room(stack_bytes: int | None = None) -> int:
     if limit == resource.RLIM_INFINITY:
         return ARGUMENTS_MAX
     return max(ARG_MAX, min(limit // 4, ARGUMENTS_MAX))
+
+
+def _quality(config: DaemonConfig) -> Iterator[Problem]:
+    quality = config.quality
+    if quality.max_complexity < 1:
+        yield "quality.max_complexity", f"{quality.max_complexity} must be 1 or more"
+    if quality.satd_tolerance < 0:
+        yield "quality.satd_tolerance", f"{quality.satd_tolerance} must be 0 or more"
+    for key in ("dead_code_max_percent", "min_quality_score"):
+        value = getattr(quality, key)
+        if not 0 <= value <= 100:
+            yield f"quality.{key}", f"{value:g} must be between 0 and 100"
 
 
 def _security(config: DaemonConfig) -> Iterator[Problem]:

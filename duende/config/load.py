@@ -18,6 +18,7 @@ from duende.config.model import (
     HealthCheckConfig,
     LoggingConfig,
     PlatformSection,
+    QualityConfig,
     ReadinessConfig,
     ResourceConfig,
     RestartConfig,
@@ -32,6 +33,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "logging": LoggingConfig,
     "readiness": ReadinessConfig,
     "security": SecurityConfig,
+    "quality": QualityConfig,
     "platform": PlatformSection,
 }
 DURATIONS = frozenset(

@@ -159,6 +159,20 @@ class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Capabilities it keeps or gets, as far as the platform has them to give."""
 
 
+class QualityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `duende deploy` demands of a daemon's code. Thresholds are strict: only what is beyond one is a violation."""
+
+    enabled: bool = False
+    max_complexity: int = 20
+    """Cyclomatic complexity of a function (T. McCabe, 1976)."""
+    satd_tolerance: int = 0
+    """Comments by which authors admit a debt themselves: TODO, FIXME, ..."""
+    dead_code_max_percent: float = 10.0
+    """Lines that nothing uses or reaches, of all lines of code."""
+    min_quality_score: float = 80.0
+    """0 to 100; `duende.policy.quality` says how it is made."""
+
+
 class PlatformSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[platform]`: keys of single platforms. Sub-tables belong to the adapter of that name and are checked by it."""
 
@@ -203,6 +217,7 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     logging: LoggingConfig = LoggingConfig()
     readiness: ReadinessConfig = ReadinessConfig()
     security: SecurityConfig = SecurityConfig()
+    quality: QualityConfig = QualityConfig()
     shutdown_timeout: float = 30.0
     pid_file: str | None = None
     """Absent: <runtime>/<name>.pid for a daemon of a manager, none for `duende run` unless asked."""
