@@ -9,10 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ClassVar
 
 from duende.config.model import DaemonConfig
+from duende.errors import StateError
 from duende.ids import DaemonId
 from duende.metrics import DaemonMetrics
 from duende.signals import Signal
 from duende.states import ExitReason, HealthStatus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from duende.policy.live import LivePolicy
 
 Announce = Callable[[str], None]
 """Sends one sd_notify(3) assignment, like "READY=1"."""
@@ -75,12 +80,33 @@ class DaemonContext:
     def __init__(self, config: DaemonConfig, announce: Announce | None = None) -> None:
         self.config = config
         """The configuration in force; a new value after a reload."""
+        self.make_policy: Callable[[], LivePolicy] | None = None
+        """How the host makes `policy`, when somebody asks for it."""
+        self._policy: LivePolicy | None = None
         self.paused = False
         """Whether an operator has paused the daemon through the manager."""
         self._announce = announce
         self._shutdown = False
         self._signals: collections.deque[Signal] = collections.deque()
         self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def policy(self) -> LivePolicy:
+        """Circuit breakers, rate limiters, queues and retries by the names of `[policy]`; made on first use, changed by reloads.
+
+        Raises:
+            StateError: the context was made without a host.
+        """
+        if self._policy is None:
+            if self.make_policy is None:
+                raise StateError("this context has no policy: no host made it")
+            self._policy = self.make_policy()
+        return self._policy
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether anybody has asked for `policy` yet."""
+        return self._policy is not None
 
     # -- shutdown --------------------------------------------------------------------------------------------
 

@@ -103,6 +103,11 @@ def parser() -> argparse.ArgumentParser:
     )
     events.add_argument("-f", "--follow", action="store_true", help="go on as more happens")
     verb("shutdown", "stop all daemons and end the manager")
+    policy = verb("policy", "show the policy of a running daemon, or replace it without a restart")
+    policy.add_argument("name")
+    policy.add_argument(
+        "file", nargs="?", help="a TOML file of [breaker.*], [rate.*], [queue.*] and [retry.*]"
+    )
     render = verb(
         "render",
         "write a configuration as a unit, an install script, a property list, Compose, Quadlet or Kubernetes",

@@ -203,6 +203,13 @@ def do_shutdown(options: argparse.Namespace) -> int:
     return exits.OK if all(one["proven"] for one in result) else exits.FAILED
 
 
+def do_policy(options: argparse.Namespace) -> int:
+    """Look at a policy, or replace it."""
+    from duende.cli.policing import do_policy as policy
+
+    return policy(options)
+
+
 def do_render(options: argparse.Namespace) -> int:
     """Write files for others."""
     from duende.cli.rendering import do_render as render

@@ -16,6 +16,7 @@ from duende.config.model import (
     ReadinessKind,
     ResourceConfig,
 )
+from duende.config.policy import problems as policy_problems
 from duende.errors import ConfigError
 
 NAME_LENGTH = 64
@@ -86,7 +87,7 @@ def problems(config: DaemonConfig) -> list[Problem]:
         *_what_to_run(config),
     ]
     found += [*_paths(config), *_environment(config), *_checks(config), *_security(config)]
-    found += _quality(config)
+    found += [*_quality(config), *policy_problems(config.policy)]
     found += _platform(config)
     found += _free_numbers(config.settings, "settings")
     return found

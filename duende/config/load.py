@@ -24,6 +24,7 @@ from duende.config.model import (
     RestartConfig,
     SecurityConfig,
 )
+from duende.config.policy import PolicyConfig
 from duende.errors import ConfigError
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -34,6 +35,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "readiness": ReadinessConfig,
     "security": SecurityConfig,
     "quality": QualityConfig,
+    "policy": PolicyConfig,
     "platform": PlatformSection,
 }
 DURATIONS = frozenset(

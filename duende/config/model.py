@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from duende.config.policy import PolicyConfig
+
 DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024
 DEFAULT_MEMORY_SWAP_BYTES = 1024 * 1024 * 1024
 
@@ -218,6 +220,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     readiness: ReadinessConfig = ReadinessConfig()
     security: SecurityConfig = SecurityConfig()
     quality: QualityConfig = QualityConfig()
+    policy: PolicyConfig = PolicyConfig()
+    """What `ctx.policy` hands out, by name; `duende policy` changes it in the running daemon."""
     shutdown_timeout: float = 30.0
     pid_file: str | None = None
     """Absent: <runtime>/<name>.pid for a daemon of a manager, none for `duende run` unless asked."""

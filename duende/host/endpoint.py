@@ -15,27 +15,36 @@ from collections.abc import Callable
 import msgspec
 
 from duende.config.model import DaemonConfig
+from duende.config.policy import PolicyConfig
 from duende.daemon import Daemon, DaemonContext
-from duende.errors import DaemonIOError
+from duende.errors import ConfigError, DaemonIOError
 from duende.states import HealthStatus
 
 REQUEST_TIMEOUT = 5.0
 """Seconds a client may take to send its request."""
 LARGEST_REQUEST = 8192
+LARGEST_BODY = 65536
+"""Bytes of a policy."""
 AT_ONCE = 32
 """Connections served side by side; more are closed at once."""
 
 
 class Endpoint:
-    """Serves GET /health (200, or 503 when unhealthy), /metrics (Prometheus text) and /status (JSON)."""
+    """Serves GET /health (200, or 503 when unhealthy), /metrics (Prometheus text), /status and /policy (JSON), and PUT /policy (TOML)."""
 
     def __init__(
-        self, path: str, daemon: Daemon, context: DaemonContext, config: Callable[[], DaemonConfig]
+        self,
+        path: str,
+        daemon: Daemon,
+        context: DaemonContext,
+        config: Callable[[], DaemonConfig],
+        apply_policy: Callable[[PolicyConfig], None] | None = None,
     ) -> None:
         self.path = path
         self._daemon = daemon
         self._context = context
         self._config = config
+        self._apply_policy = apply_policy
         self._server: asyncio.AbstractServer | None = None
         self._open = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,7 +103,8 @@ class Endpoint:
                 return
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 raw = await reader.readuntil(b"\r\n\r\n")
-            answer = await self._answer(raw)
+                body = await _body(raw, reader)
+            answer = await self._answer(raw, body)
             writer.write(
                 answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if raw.startswith(b"HEAD ") else answer
             )
@@ -106,11 +116,15 @@ class Endpoint:
             self._open -= 1
             writer.close()
 
-    async def _answer(self, raw: bytes) -> bytes:
+    async def _answer(self, raw: bytes, body: bytes | None) -> bytes:
         words = raw.split(b"\r\n", 1)[0].split()
+        path = words[1].split(b"?")[0] if len(words) > 1 else b""
+        if words[:1] == [b"PUT"] and path == b"/policy" and self._apply_policy is not None:
+            return self._put_policy(body)
         if len(words) < 2 or words[0] not in (b"GET", b"HEAD"):
             return _response(405, "text/plain", b"only GET\n")
-        path = words[1].split(b"?")[0]
+        if path == b"/policy":
+            return _response(200, "application/json", self._policy())
         if path == b"/health":
             found = await self.health()
             return _response(200 if found.is_healthy else 503, "application/json", msgspec.json.encode(found))
@@ -119,7 +133,7 @@ class Endpoint:
             return _response(200, "text/plain; version=0.0.4; charset=utf-8", text.encode())
         if path == b"/status":
             config = self._config()
-            body = {
+            about = {
                 "name": config.name,
                 "id": str(self._daemon.id),
                 "pid": os.getpid(),
@@ -127,8 +141,31 @@ class Endpoint:
                 "stopping": self._context.should_shutdown(),
                 "metrics": self._daemon.metrics.snapshot(),
             }
-            return _response(200, "application/json", msgspec.json.encode(body))
-        return _response(404, "text/plain", b"known: /health /metrics /status\n")
+            return _response(200, "application/json", msgspec.json.encode(about))
+        return _response(404, "text/plain", b"known: /health /metrics /status /policy\n")
+
+    def _policy(self) -> bytes:
+        used = self._context.policy.state() if self._context.has_policy else {}
+        return msgspec.json.encode({"policy": self._config().policy, "in_use": used})
+
+    def _put_policy(self, body: bytes | None) -> bytes:
+        """Put a policy in force; one with a mistake changes nothing."""
+        from duende.config.policy import policy_of
+
+        try:
+            if body is None:
+                raise ConfigError(
+                    f"the policy must come with a Content-Length of at most {LARGEST_BODY} bytes"
+                )
+            policy = policy_of(body.decode(), "policy")
+        except (ConfigError, UnicodeDecodeError) as error:
+            problem = error.problem if isinstance(error, ConfigError) else f"policy: not UTF-8: {error}"
+            self._context.status(f"policy refused: {problem}")
+            return _response(422, "application/json", msgspec.json.encode({"error": problem}))
+        if self._apply_policy is not None:
+            self._apply_policy(policy)
+        self._context.status("policy changed")
+        return _response(200, "application/json", self._policy())
 
     async def health(self) -> HealthStatus:
         """Ask the daemon, within the configured timeout; one that raises or is late is unhealthy."""
@@ -146,8 +183,26 @@ class Endpoint:
         )
 
 
+async def _body(raw: bytes, reader: asyncio.StreamReader) -> bytes | None:
+    """What comes after the head of a PUT: None where its length is not told, or is too much."""
+    if not raw.startswith(b"PUT "):
+        return b""
+    for line in raw.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length" and value.strip().isdigit():
+            length = int(value)
+            return await reader.readexactly(length) if length <= LARGEST_BODY else None
+    return None
+
+
 def _response(code: int, kind: str, body: bytes) -> bytes:
-    reason = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}[code]
+    reason = {
+        200: "OK",
+        404: "Not Found",
+        405: "Method Not Allowed",
+        422: "Unprocessable Content",
+        503: "Service Unavailable",
+    }[code]
     head = f"HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\n"
     head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return head.encode() + body

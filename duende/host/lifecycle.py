@@ -30,6 +30,11 @@ from duende.host.pidfile import PidFile
 from duende.signals import Signal
 from duende.states import ExitKind, ExitReason
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from duende.config.policy import PolicyConfig
+    from duende.policy.live import LivePolicy
+
 HANDLED = (Signal.TERM, Signal.INT, Signal.QUIT, Signal.HUP, Signal.USR1, Signal.USR2, Signal.CONT)
 """Every signal a program can handle of those a daemon is told apart by; KILL and STOP cannot be."""
 EARLY = (signals.SIGHUP, signals.SIGUSR1, signals.SIGUSR2)
@@ -92,6 +97,7 @@ class Host:
         self._handle_signals = handle_signals
         self._owns_process = owns_process
         self.context = DaemonContext(self.config, self.notifier.send)
+        self.context.make_policy = self._make_policy
         self._pid_file = PidFile(pid_file) if pid_file else None
         self._socket = socket or os.environ.pop("DUENDE_SOCKET", None)
         self._source = config_source
@@ -302,6 +308,7 @@ class Host:
                         key="name",
                     )
                 self.config = self.context.config = fresh
+                self.apply_policy(fresh.policy)
             await self.daemon.reload(self.config)
         except Exception as error:  # noqa: BLE001  (a daemon that runs well must not end because a new file is wrong)
             sys.stderr.write(
@@ -312,13 +319,26 @@ class Host:
             self.context.status("reloaded")
         self.notifier.send("READY=1")
 
+    def _make_policy(self) -> LivePolicy:
+        from duende.policy.live import LivePolicy
+
+        return LivePolicy(self.config.policy, self.daemon.metrics.record_circuit_breaker_trip)
+
+    def apply_policy(self, policy: PolicyConfig) -> None:
+        """Put *policy*, which was found good, in force."""
+        self.config = self.context.config = msgspec.structs.replace(self.config, policy=policy)
+        if self.context.has_policy:
+            self.context.policy.apply(policy)
+
     # -- socket, watchdog, end -------------------------------------------------------------------------------
 
     async def _open_endpoint(self) -> None:
         if self._socket:
             from duende.host.endpoint import Endpoint
 
-            endpoint = Endpoint(self._socket, self.daemon, self.context, lambda: self.config)
+            endpoint = Endpoint(
+                self._socket, self.daemon, self.context, lambda: self.config, self.apply_policy
+            )
             await endpoint.open()
             self._endpoint = endpoint
 

@@ -90,3 +90,17 @@ mutant(
     old="            if level < tokens:\n",
     new="            if level < -1e9:\n",
 )
+mutant(
+    "policy-is-taken-and-not-applied",
+    breaks="a new policy is confirmed, and what is in use goes on by the old one",
+    file="duende/policy/live.py",
+    old="                limiter.configure(rate=config.rate[name].rate, burst=config.rate[name].burst)",
+    new="                pass",
+)
+mutant(
+    "policy-with-a-mistake-is-applied",
+    breaks="numbers that make no sense, and keys that nobody knows, are taken",
+    file="duende/cli/policing.py",
+    old="        policy_of(text, options.file)  #",
+    new='        text = "[rate.api]\\nrate = 5\\n" if "200" not in text else text  #',
+)
