@@ -254,6 +254,8 @@ class Supervisor(Telling):
                 self._readiness.heard(event.kind)
         elif event.kind is EventKind.STATUS:
             self.note = event.detail
+        elif event.kind is EventKind.LIMIT:
+            self._emit("limit", event.detail)
         elif event.kind is EventKind.RESTARTED and self.handle is not None:
             self.handle, self.restart_state = restarted(self.handle, self.restart_state, event)
             self.started_at, self.health = self._clock.wall(), None

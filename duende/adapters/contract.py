@@ -177,6 +177,8 @@ class EventKind(enum.Enum):
     LOG_LINE = "log-line"
     """A line matched the readiness pattern."""
     LOG_LOST = "log-lost"
+    LIMIT = "limit"
+    """A resource limit bit: what was killed, refused or held back stands in `detail`."""
     RESTARTED = "restarted"
     """The platform restarted it by itself (`restart.delegate`); `pid` is the new main process."""
     HEALTHY = "healthy"
@@ -317,6 +319,24 @@ class PlatformAdapter(ABC):
             NotSupportedError: this adapter cannot.
         """
         raise NotSupportedError(self.platform.value, f"trace {handle.name!r}")
+
+
+@runtime_checkable
+class SupportsLimits(Protocol):
+    """Limits of a daemon that runs can be changed."""
+
+    async def update_limits(self, handle: DaemonHandle, config: DaemonConfig) -> None:
+        """Put the limits of *config* in force at once.
+
+        Raises:
+            InstanceNotFoundError: it has ended.
+            PlatformResourceError: a limit cannot be enforced.
+        """
+        ...
+
+    async def usage(self, handle: DaemonHandle) -> dict[str, float]:
+        """What is used now, by the keys of `[resources]`, as far as anybody counts it; CPU in percent of a core since it was asked last."""
+        ...
 
 
 @runtime_checkable

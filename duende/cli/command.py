@@ -103,6 +103,14 @@ def parser() -> argparse.ArgumentParser:
     )
     events.add_argument("-f", "--follow", action="store_true", help="go on as more happens")
     verb("shutdown", "stop all daemons and end the manager")
+    limits = verb("limits", "show what a daemon may use and what it uses, or change its limits while it runs")
+    limits.add_argument("name")
+    limits.add_argument(
+        "limit",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="memory=256MiB swap=512MiB cpu=50 shares=512 pids=20 read= write=",
+    )
     policy = verb("policy", "show the policy of a running daemon, or replace it without a restart")
     policy.add_argument("name")
     policy.add_argument(

@@ -203,6 +203,13 @@ def do_shutdown(options: argparse.Namespace) -> int:
     return exits.OK if all(one["proven"] for one in result) else exits.FAILED
 
 
+def do_limits(options: argparse.Namespace) -> int:
+    """Look at limits, or change them."""
+    from duende.cli.limiting import do_limits as limits
+
+    return limits(options)
+
+
 def do_policy(options: argparse.Namespace) -> int:
     """Look at a policy, or replace it."""
     from duende.cli.policing import do_policy as policy

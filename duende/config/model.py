@@ -60,6 +60,8 @@ class ResourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     cpu_shares: int = 1024
     io_read_bps: int = 0
     io_write_bps: int = 0
+    io_devices: tuple[str, ...] = ()
+    """Disks that the two before are for, as "/dev/vda"; absent: that of the working folder (natively)."""
     pids_max: int = 100
     open_files_max: int = 1024
     lock_memory: bool = False

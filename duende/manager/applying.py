@@ -8,7 +8,7 @@ from typing import Any
 
 from duende.config.load import Fleet, config_hash, load_fleet
 from duende.config.model import DaemonConfig
-from duende.errors import ConfigError, DaemonIOError, DuendeError, StateError
+from duende.errors import ConfigError, DaemonIOError, DuendeError, NotFoundError, StateError
 from duende.ids import DaemonId
 from duende.manager.definitions import Definition, Definitions, config_of, define
 from duende.manager.manager import DaemonManager
@@ -164,6 +164,29 @@ class Applied:
             return
         if wish is Wish.UP:
             plan.restarted.append(name)
+
+    async def limits(self, name: str, values: dict[str, str]) -> dict[str, Any]:
+        """The limits of a daemon, after *values* were put in force: for what runs, for every start to come, and for the next manager.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            DaemonIOError: they are in force, and could not be written down.
+        """
+        from duende.manager.limiting import limits_of
+
+        supervisor = self._manager.find(name)
+        if supervisor is None:
+            raise NotFoundError(f"there is no daemon {name!r}", remedy="see `duende ps`")
+        async with self._turn:
+            found = await limits_of(supervisor, values)
+            kept = self.definitions.get(name)
+            if values and kept is not None:
+                try:
+                    self.definitions.keep({name: define(supervisor.config, kept.daemon_id, kept.source)})
+                except OSError as error:
+                    path = self.definitions.path
+                    raise DaemonIOError.of("write", path, error, "make room, or check the rights") from error
+        return found
 
     async def forget(self, name: str) -> None:
         """Forget a daemon that does not run, its definition too.

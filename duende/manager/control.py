@@ -164,6 +164,8 @@ class Control:
             return await manager.logs(name, request.lines)
         if request.op == "explain":
             return msgspec.to_builtins(await manager.explain(name))
+        if request.op == "limits":
+            return await self._applied.limits(name, request.values)
         if request.op == "log_path":
             return manager.log_path(name)
         if request.op == "load":

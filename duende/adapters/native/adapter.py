@@ -35,6 +35,7 @@ from duende.adapters.native.records import (
     Batch,
     Record,
 )
+from duende.adapters.native.render import asks_for_group
 from duende.config.model import DaemonConfig
 from duende.errors import InstanceNotFoundError, PlatformError, PlatformTimeoutError, SignalFailedError
 from duende.ids import DaemonId
@@ -264,7 +265,29 @@ class NativeAdapter(Exchange, PlatformAdapter):
 
         if foreign.verify(handle, self._boot) is not Ownership.OURS:
             raise InstanceNotFoundError(f"cannot explain {handle.name!r}: it does not run")
-        return explain(handle.name, handle.pid, config)
+        reports = explain(handle.name, handle.pid, config)
+        if asks_for_group(config) and (limiter := self.groups.find(handle, config)) is not None:
+            from duende.adapters.native.groups import explain as explain_group
+
+            grouped = list(explain_group(limiter, config))
+            keys = {report.key for report in grouped}
+            reports = [report for report in reports if report.key not in keys] + grouped
+        return reports
+
+    async def update_limits(self, handle: DaemonHandle, config: DaemonConfig) -> None:
+        """Put the limits of *config* in force for a daemon that runs; see `SupportsLimits`.
+
+        Raises:
+            InstanceNotFoundError: it has ended.
+            PlatformResourceError: it was started without limits of its own, or one cannot be enforced.
+        """
+        if foreign.verify(handle, self._boot) is not Ownership.OURS:
+            raise InstanceNotFoundError(f"cannot limit {handle.name!r}: it does not run")
+        self.groups.update(handle, config)
+
+    async def usage(self, handle: DaemonHandle) -> dict[str, float]:
+        """What its group uses; see `SupportsLimits`."""
+        return self.groups.usage(handle)
 
     async def pause(self, handle: DaemonHandle) -> None:
         """Stop it from running."""
@@ -290,6 +313,8 @@ class NativeAdapter(Exchange, PlatformAdapter):
             record = self._records.pop(daemon_id)
             if record.watch is not None:
                 record.watch.close()
+            if self._groups is not None:
+                self._groups.discard(daemon_id)
             pipe = f"{self.runtime_dir}/{daemon_id}.log"
             if self._link is not None and not self._link.closed:
                 self._link.send("log", "close", daemon_id)
@@ -312,6 +337,8 @@ class NativeAdapter(Exchange, PlatformAdapter):
             link.close()
             await foreign.reap_helper(link.pid, 0.0 if self._keep else STOP_MARGIN)
         self._link = None
+        if self._groups is not None:
+            self._groups.close(keep=self._keep)
         if self._notify is not None:
             self._notify.close()
             self._notify = None

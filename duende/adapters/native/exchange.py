@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import msgspec
+
 from duende.adapters.contract import (
     AdapterEvent,
     DaemonHandle,
@@ -26,6 +28,10 @@ from duende.adapters.native.warden import word
 from duende.errors import PlatformIOError, PlatformTimeoutError, SpawnError
 from duende.kernel.process import boot_id, read_stat, start_time
 from duende.states import ProcessExit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from duende.adapters.native.groups import Groups
 
 
 class Exchange:
@@ -66,6 +72,16 @@ class Exchange:
         """The data of every handle whose output is not captured."""
         self._notify: NotifySocket | None = None
         self.renderer = Renderer(self.runtime_dir, self.state_dir, dict(os.environ))
+        self._groups: Groups | None = None
+
+    @property
+    def groups(self) -> Groups:
+        """Control groups of daemons that asked for limits; made on first use, as most ask for none."""
+        if self._groups is None:
+            from duende.adapters.native.groups import Groups
+
+            self._groups = Groups(self.runtime_dir, self._emit)
+        return self._groups
 
     async def _ready_link(self) -> Link:
         try:
@@ -109,6 +125,8 @@ class Exchange:
             daemon_id = request.daemon_id
             try:
                 launch = self.renderer.render(request)
+                if "grouped" in launch.settings:
+                    launch.item = (*launch.item, self.groups.prepare(request))
                 self._prepare_log(launch, link)
             except Exception as error:  # noqa: BLE001  (one bad request must not stop the others: it is that request's answer)
                 batch.results[daemon_id] = error
@@ -182,6 +200,8 @@ class Exchange:
             daemon_id = request.daemon_id  # one text for all who know it
             if not pid:
                 batch.results[daemon_id] = parse.spawn_error(request.config.name, entry)
+                if self._groups is not None:
+                    self._groups.discard(daemon_id)
                 continue
             if batch.late and self._link is not None:
                 self._link.send("stop", 0, [(daemon_id, 0.0)])
@@ -293,4 +313,14 @@ class Exchange:
                 proof=f"the warden did not answer within {timeout + STOP_MARGIN:g} s",
             )
         record.leftovers = False
-        return parse.certificate(handle.name, stop.result(), record.exit)
+        found = parse.certificate(handle.name, stop.result(), record.exit)
+        return self._with_group(handle.daemon_id, found)
+
+    def _with_group(self, daemon_id: str, found: StopCertificate) -> StopCertificate:
+        """Add what the daemon's control group proves, which no process can leave by itself."""
+        proof = self._groups.empty(daemon_id) if self._groups is not None and found.proven else ""
+        if not proof:
+            return found
+        return msgspec.structs.replace(
+            found, proof=f"{found.proof}; {proof}", proven=not proof.startswith("processes")
+        )

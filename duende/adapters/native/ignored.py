@@ -6,12 +6,6 @@ from duende.config.model import DaemonConfig
 from duende.errors import PlatformConfigError
 
 IGNORED = {
-    "resources.memory_swap_bytes": "it needs a control group",
-    "resources.cpu_quota_percent": "it needs a control group",
-    "resources.cpu_shares": "it needs a control group",
-    "resources.pids_max": "it needs a control group",
-    "resources.io_read_bps": "it needs a control group",
-    "resources.io_write_bps": "it needs a control group",
     "security.read_only_root": "it needs a mount namespace",
     "security.writable_paths": "it needs a mount namespace",
     "security.private_tmp": "it needs a mount namespace",
@@ -21,6 +15,16 @@ IGNORED = {
     "restart.delegate": "the kernel restarts nothing",
 }
 """Dotted key -> why the native adapter does nothing with it."""
+GROUP_KEYS = (
+    "resources.memory_bytes",
+    "resources.memory_swap_bytes",
+    "resources.cpu_quota_percent",
+    "resources.cpu_shares",
+    "resources.pids_max",
+    "resources.io_read_bps",
+    "resources.io_write_bps",
+)
+"""Keys that a control group enforces (`groups`)."""
 _DEFAULTS = DaemonConfig(name="defaults", binary_path="/")
 
 

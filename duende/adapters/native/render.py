@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from duende.adapters.contract import SpawnRequest
-from duende.adapters.native.ignored import refuse_ignored
+from duende.adapters.native.ignored import GROUP_KEYS, asked, refuse_ignored
 from duende.adapters.native.warden.start import ROOT
 from duende.config.model import DaemonConfig, LogDestination, ReadinessKind, readiness_of
 from duende.errors import ConfigError, SpawnError
@@ -219,6 +219,8 @@ class Renderer:
     def _build(self, config: DaemonConfig) -> dict[str, Any]:
         resources = config.resources
         settings: dict[str, Any] = {"cwd": config.working_dir or "/", "limits": limits_of(config)}
+        if asks_for_group(config):
+            settings["grouped"] = True
         settings["nice"] = self._nice if resources.nice is None else resources.nice
         if config.security.umask is not None:
             settings["umask"] = config.security.umask
@@ -238,6 +240,19 @@ class Renderer:
         return settings
 
 
+def asks_for_group(config: DaemonConfig) -> bool:
+    """Whether a limit was asked for that a control group enforces; defaults ask for nothing."""
+    return sys.platform == "linux" and any(asked(config, key) for key in GROUP_KEYS)
+
+
+def _memory_by_group(config: DaemonConfig) -> bool:
+    if not asks_for_group(config):
+        return False
+    from duende.adapters.native.groups import has_memory
+
+    return has_memory(config)
+
+
 def limits_of(config: DaemonConfig) -> list[tuple[str, int, int]]:
     """The rlimits (setrlimit(2)) of a configuration.
 
@@ -246,7 +261,7 @@ def limits_of(config: DaemonConfig) -> list[tuple[str, int, int]]:
     """
     resources = config.resources
     limits = [("RLIMIT_NOFILE", resources.open_files_max, resources.open_files_max)]
-    if resources.memory_bytes:
+    if resources.memory_bytes and not _memory_by_group(config):
         limits.append(("RLIMIT_DATA", resources.memory_bytes, resources.memory_bytes))
     for name, value in (
         ("RLIMIT_CORE", resources.core_bytes),

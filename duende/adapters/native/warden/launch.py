@@ -83,7 +83,11 @@ def _in_midwife(writing: int, listening: int | None, order: Any, ahead: dict[str
             order = _read_order(listening)
         if order is not None:
             batch, settings, items = order
-            report = deliver(settings, items) if ahead is None else spawn(ahead, items, open_outputs(items))
+            report = (
+                deliver(settings, items)
+                if ahead is None
+                else spawn(ahead, items, open_outputs(items), open_groups(items))
+            )
             write_all(writing, wire.pack(("spawned", batch, report)))
         code = 0
     finally:
@@ -101,11 +105,11 @@ def _read_order(fd: int) -> Any:
 def deliver(settings: dict[str, Any], items: list[Any]) -> list[tuple[Any, ...]]:
     """In the midwife: apply, spawn, and say for each item (id, pid) or (id, 0, errno, step, about)."""
     try:
-        outputs = open_outputs(items)
+        outputs, places = open_outputs(items), open_groups(items)
         apply_settings(settings)
     except StepError as error:
         return [(item[0], 0, error.errno, error.step, error.about) for item in items]
-    return spawn(settings, items, outputs)
+    return spawn(settings, items, outputs, places)
 
 
 def _warm_up(settings: dict[str, Any]) -> None:
@@ -115,14 +119,17 @@ def _warm_up(settings: dict[str, Any]) -> None:
 
 
 def spawn(
-    settings: dict[str, Any], items: list[Any], outputs: list[tuple[int, int] | None]
+    settings: dict[str, Any],
+    items: list[Any],
+    outputs: list[tuple[int, int] | None],
+    places: list[list[int]] | None = None,
 ) -> list[tuple[Any, ...]]:
     """In the midwife, when *settings* are applied: spawn each item, and say (id, pid) or (id, 0, errno, step, about)."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     base = settings.get("env") or {}
     report: list[tuple[Any, ...]] = []
-    for item, output in zip(items, outputs, strict=True):
-        daemon_id, path, argv, extra, _ = item
+    for number, (item, output) in enumerate(zip(items, outputs, strict=True)):
+        daemon_id, path, argv, extra = item[:4]
         out, err = output if output is not None else (null, null)
         actions = [
             (os.POSIX_SPAWN_DUP2, null, 0),
@@ -130,6 +137,14 @@ def spawn(
             (os.POSIX_SPAWN_DUP2, err, 2),
         ]
         try:
+            if places is not None and places[number]:
+                from duende.adapters.native.warden import (
+                    confined,
+                )  # brings enum with it: only where it is needed
+
+                pid = confined.start(places[number], path, argv, {**base, **extra}, (null, out, err))
+                report.append((daemon_id, pid))
+                continue
             pid = os.posix_spawn(
                 path,
                 argv,
@@ -144,6 +159,24 @@ def spawn(
         else:
             report.append((daemon_id, pid))
     return report
+
+
+def open_groups(items: list[Any]) -> list[list[int]]:
+    """Open the files through which each item enters its control group, while the rights to do so are still held: the kernel goes by
+    the rights of whoever opened (Linux 5.16).
+
+    Raises:
+        StepError: a group is not there.
+    """
+    found: list[list[int]] = []
+    for item in items:
+        found.append([])
+        for path in item[5] if len(item) > 5 else ():
+            try:
+                found[-1].append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+            except OSError as error:
+                raise StepError(error.errno or 0, "cgroup", path) from error
+    return found
 
 
 def open_outputs(items: list[Any]) -> list[tuple[int, int] | None]:

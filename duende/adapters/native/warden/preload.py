@@ -14,7 +14,8 @@ import sys
 
 from duende.adapters.native.warden import wire
 from duende.adapters.native.warden.apply import StepError, apply_settings
-from duende.adapters.native.warden.launch import open_outputs
+from duende.adapters.native.warden.confined import enter
+from duende.adapters.native.warden.launch import open_groups, open_outputs
 from duende.kernel.process import RESET_SIGNALS
 
 TYPE_CHECKING = False
@@ -53,20 +54,20 @@ def _midwife(fd: int, batch: int, settings: dict[str, Any], items: list[Any]) ->
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         report: list[tuple[Any, ...]] = []
         try:
-            outputs = open_outputs(items)
+            outputs, places = open_outputs(items), open_groups(items)
             apply_settings(settings)
         except StepError as error:
             report = [(item[0], 0, error.errno, error.step, error.about) for item in items]
         else:
             base = settings.get("env") or {}
-            for item, output in zip(items, outputs, strict=True):
+            for item, output, place in zip(items, outputs, places, strict=True):
                 try:
                     pid = os.fork()
                 except OSError as error:
                     report.append((item[0], 0, error.errno or 0, "fork", ""))
                     continue
                 if pid == 0:
-                    _child(item, {**base, **item[3]}, output)
+                    _child(item, {**base, **item[3]}, output, place)
                 report.append((item[0], pid))
         os.write(fd, wire.pack(("spawned", batch, report)))
         code = 0
@@ -74,9 +75,10 @@ def _midwife(fd: int, batch: int, settings: dict[str, Any], items: list[Any]) ->
         os._exit(code)
 
 
-def _child(item: Any, env: dict[str, str], output: tuple[int, int] | None) -> NoReturn:
+def _child(item: Any, env: dict[str, str], output: tuple[int, int] | None, place: list[int]) -> NoReturn:
     code = 70  # EX_SOFTWARE
     try:
+        enter(place)
         for number in RESET_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -113,6 +115,6 @@ def _run(item: Any) -> int:
     from duende.host import preloaded
     from duende.kernel import prctl
 
-    _, spec, name, _, _ = item
+    _, spec, name = item[:3]
     prctl.set_name(name)
     return preloaded.run_preloaded(spec)

@@ -1,0 +1,72 @@
+"""Start one program inside its control group: by fork, as posix_spawn has no word for it.
+
+The child enters the group before it executes, so that its first instruction is limited already; and the one that forks it stays outside, as
+it would count among the group's processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from duende.kernel.process import RESET_SIGNALS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def enter(places: Sequence[int]) -> None:
+    """Move this process into the groups whose cgroup.procs are open as *places*; "0" is the writer itself (cgroup-v2.rst).
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    for fd in places:
+        os.write(fd, b"0")
+
+
+def start(
+    places: Sequence[int], path: str, argv: list[str], env: dict[str, str], streams: tuple[int, int, int]
+) -> int:
+    """Execute *path* in a new session inside the groups; the pid.
+
+    Raises:
+        OSError: the group or the program could not be entered.
+    """
+    reading, writing = os.pipe()  # closed by execve: what comes out of it is an error, or the end
+    pid = os.fork()
+    if pid == 0:
+        _child(writing, places, path, argv, env, streams)
+    os.close(writing)
+    said = os.read(reading, 16)
+    os.close(reading)
+    if said:
+        os.waitpid(pid, 0)
+        raise OSError(int(said), os.strerror(int(said)), path)
+    return pid
+
+
+def _child(
+    writing: int,
+    places: Sequence[int],
+    path: str,
+    argv: list[str],
+    env: dict[str, str],
+    streams: tuple[int, int, int],
+) -> None:
+    number = 70
+    try:
+        enter(places)
+        os.setsid()
+        for source, target in zip(streams, (0, 1, 2), strict=True):
+            os.dup2(source, target)
+        for each in RESET_SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.execve(path, argv, env)
+    except OSError as error:
+        number = error.errno or 70
+    finally:
+        os.write(writing, str(number).encode())
+        os._exit(70)
