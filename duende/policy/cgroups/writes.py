@@ -6,11 +6,17 @@ import math
 
 import msgspec
 
-PERIOD = 100_000
-"""Microseconds: the kernel's own default (cgroup-v2.rst, cpu.max)."""
-LONG_PERIOD = 1_000_000
+PERIODS = (20_000, 100_000, 1_000_000)
+"""Microseconds, the first that the quota can be counted in: the kernel's own default is the second (cgroup-v2.rst, cpu.max). Shorter ones hold a
+daemon back more often and less long."""
+WINDOW = 5_000_000
+"""Microseconds over which CPU time must stay within quota x wall time. Such a window may begin just before a daemon uses up a period's quota and
+end just after it has used up another's: it holds one quota more than periods, and so much less is asked for."""
 QUOTA_LEAST = 1000
 """Microseconds: the smallest quota the kernel takes (sched-bwc.rst)."""
+SLICE = 100_000
+"""Microseconds for which the kernel lets input and output through at once (block/blk-throttle.c, DFL_THROTL_SLICE on disks): as with CPU time, a
+window holds one slice more than its length, and so much less is asked for."""
 Writes = list[tuple[str, str]]
 """(file, text), in the order in which they must be written."""
 
@@ -64,8 +70,9 @@ def quota_of(percent: float) -> tuple[int, int]:
     """
     if not 0 < percent < math.inf:
         raise ValueError(f"{percent!r} is no percentage of a core")
-    for period in (PERIOD, LONG_PERIOD):
-        quota = round(percent * period / 100)
+    for period in PERIODS:
+        spared = period / WINDOW if period < PERIODS[-1] else 0.0
+        quota = math.floor(percent * period / 100 * (1.0 - spared))
         if quota >= QUOTA_LEAST:
             return quota, period
     raise ValueError(f"{percent:g} is below what the kernel can count; use 0.1 or more")
@@ -98,13 +105,19 @@ def _pids(limits: Limits, version: int) -> Writes:
     return [] if limits.pids is None else [("pids.max", str(limits.pids))]
 
 
+def sustained(bps: int) -> int:
+    """The rate to set so that no window sees more than *bps*."""
+    return max(1, bps * (WINDOW - SLICE) // WINDOW)
+
+
 def _io(limits: Limits, version: int) -> Writes:
+    reads = {device: sustained(bps) for device, bps in limits.read_bps}
+    sent = {device: sustained(bps) for device, bps in limits.write_bps}
     if version == 1:
         return [
-            *(("blkio.throttle.read_bps_device", f"{device} {bps}") for device, bps in limits.read_bps),
-            *(("blkio.throttle.write_bps_device", f"{device} {bps}") for device, bps in limits.write_bps),
+            *(("blkio.throttle.read_bps_device", f"{device} {bps}") for device, bps in reads.items()),
+            *(("blkio.throttle.write_bps_device", f"{device} {bps}") for device, bps in sent.items()),
         ]
-    reads, sent = dict(limits.read_bps), dict(limits.write_bps)
     return [
         ("io.max", f"{device} rbps={reads.get(device) or 'max'} wbps={sent.get(device) or 'max'}")
         for device in sorted({*reads, *sent})

@@ -1,0 +1,85 @@
+"""Defects of limits."""
+
+from __future__ import annotations
+
+from falsification.kit.saboteur import mutant
+
+WRITES, GROUPS = "duende/policy/cgroups/writes.py", "duende/adapters/native/groups.py"
+
+mutant(
+    "memory-limit-is-not-written",
+    breaks="a group is made, and its memory is not limited",
+    file=WRITES,
+    old="    if memory is None:\n        return []\n",
+    new="    if memory is not None:\n        return []\n",
+)
+mutant(
+    "daemon-stays-outside-its-group",
+    breaks="a group with limits is made, and the daemon does not enter it",
+    file="duende/adapters/native/warden/confined.py",
+    old='        os.write(fd, b"0")\n',
+    new="        pass\n",
+)
+mutant(
+    "cpu-quota-is-not-written",
+    breaks="the quota does not reach the group",
+    file=WRITES,
+    old="    if limits.cpu_percent is not None:\n",
+    new="    if False and limits.cpu_percent is not None:\n",
+)
+mutant(
+    "cpu-quota-is-rounded-up",
+    breaks="a quota is rounded up to the next half of a core",
+    file=WRITES,
+    old="        quota = round(percent * period / 100)\n",
+    new="        quota = round(-(-percent // 50) * 50 * period / 100)\n",
+)
+mutant(
+    "open-files-limit-is-left-out",
+    breaks="the limit of open files is not among those that are set",
+    file="duende/adapters/native/render.py",
+    old='limits = [("RLIMIT_NOFILE", resources.open_files_max, resources.open_files_max)]',
+    new='limits = [("RLIMIT_NOFILE", 4096, 4096)]',
+)
+mutant(
+    "pids-limit-is-not-written",
+    breaks="the limit of processes does not reach the group",
+    file=WRITES,
+    old='    return [] if limits.pids is None else [("pids.max", str(limits.pids))]',
+    new="    return []",
+)
+mutant(
+    "io-limit-is-not-written",
+    breaks="the limit of bytes does not reach the group",
+    file=WRITES,
+    old="def _io(limits: Limits, version: int) -> Writes:\n",
+    new="def _io(limits: Limits, version: int) -> Writes:\n    return []\n",
+)
+mutant(
+    "limits-are-for-the-first-start-only",
+    breaks="a daemon that is started again enters no group",
+    file=GROUPS,
+    old="        wanted = asks(config)\n        if not self._swept",
+    new="        if request.daemon_id in self._seen:\n            return ()\n        wanted = asks(config)\n        if not self._swept",
+)
+mutant(
+    "a-live-change-changes-nothing",
+    breaks="new limits are remembered, and not written",
+    file=GROUPS,
+    old='        limiter.apply(limits_of(config), loose={"memory", "cpu", "pids", "io"} - wanted)',
+    new="        limiter.limits = limits_of(config)",
+)
+mutant(
+    "nobody-looks-at-the-groups",
+    breaks="what happens in groups is looked at every ten seconds",
+    file=GROUPS,
+    old="LOOK_EVERY = 0.25",
+    new="LOOK_EVERY = 10.0",
+)
+mutant(
+    "alerts-are-swallowed",
+    breaks="the manager tells nobody of a limit that bit",
+    file="duende/supervisor.py",
+    old='            self._emit("limit", event.detail)',
+    new="            pass",
+)
