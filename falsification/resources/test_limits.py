@@ -40,7 +40,7 @@ async def native(trial: Trial) -> NativeAdapter:
     return adapter
 
 
-async def in_guest(trial: Trial) -> dict[str, dict[str, Any]]:
+async def in_guest(trial: Trial, kind: str) -> dict[str, dict[str, Any]]:
     """What the same daemons come up against in a guest that has control groups of version 2 alone."""
     trial.require("pepita")
     held = pepita()
@@ -54,6 +54,7 @@ async def in_guest(trial: Trial) -> dict[str, dict[str, Any]]:
             name="limited",
             daemon=f"{Path(limited.__file__).resolve()}:Limited",
             resources=ResourceConfig(pids_max=100),
+            settings={"kinds": [kind]},
             platform=PlatformSection(pepita={"memory_mb": 384}),
         )
     )
@@ -89,7 +90,7 @@ async def test_memory_limit_bites(trial: Trial) -> None:
         "enough memory": await limited.memory(adapter, 3 * LIMIT_MIB, WANTED_MIB),
     }
     judge_memory(trial, here)
-    judge_memory(trial, await in_guest(trial))
+    judge_memory(trial, await in_guest(trial, "memory"))
 
 
 def judge_memory(trial: Trial, found: dict[str, dict[str, Any]]) -> None:
@@ -122,7 +123,7 @@ async def test_cpu_quota_bites(trial: Trial) -> None:
     adapter = await native(trial)
     found = {"groups": {"version": limited.versions()}, "cpu": await limited.cpu(adapter, QUOTA)}
     judge_cpu(trial, found)
-    judge_cpu(trial, await in_guest(trial))
+    judge_cpu(trial, await in_guest(trial, "cpu"))
 
 
 def judge_cpu(trial: Trial, found: dict[str, dict[str, Any]]) -> None:
@@ -163,7 +164,7 @@ async def test_process_limit_bites(trial: Trial) -> None:
         "pids": await limited.pids(adapter, 5, 20),
         "enough pids": await limited.pids(adapter, 40, 20),
     }
-    for found in (here, await in_guest(trial)):
+    for found in (here, await in_guest(trial, "pids")):
         version = found["groups"]["version"]["pids"]
         said = found["pids"]["said"]
         trial.check(

@@ -31,8 +31,8 @@ mutant(
     "cpu-quota-is-rounded-up",
     breaks="a quota is rounded up to the next half of a core",
     file=WRITES,
-    old="        quota = round(percent * period / 100)\n",
-    new="        quota = round(-(-percent // 50) * 50 * period / 100)\n",
+    old="        quota = math.floor(percent * period / 100 * (1.0 - spared))\n",
+    new="        quota = math.floor(-(-percent // 50) * 50 * period / 100 * (1.0 - spared))\n",
 )
 mutant(
     "open-files-limit-is-left-out",
