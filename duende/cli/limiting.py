@@ -46,4 +46,4 @@ def _shown(name: str, value: Any) -> str:
             if value >= size:
                 return f"{value / size:.4g} {unit}" + ("/s" if name in ("read", "write") else "")
         return f"{value} B"
-    return f"{value:g} %" if name == "cpu" else f"{value:g}"
+    return f"{value:.1f} %" if name == "cpu" else f"{value:g}"

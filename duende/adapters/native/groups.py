@@ -236,6 +236,7 @@ class Groups:
         limiter = self._made.get(daemon_id)
         if limiter is None:
             return ""
+        self._look(daemon_id, limiter)  # the last one: what its files tell goes with them
         strays = limiter.members()
         if strays:
             limiter.kill()
@@ -250,8 +251,10 @@ class Groups:
     def discard(self, daemon_id: str) -> None:
         """Remove the group of a daemon that has ended, if nothing is in it."""
         limiter = self._made.get(daemon_id)
-        if limiter is not None and limiter.remove():
-            self._drop(daemon_id)
+        if limiter is not None:
+            self._look(daemon_id, limiter)
+            if limiter.remove():
+                self._drop(daemon_id)
 
     def close(self, *, keep: bool) -> None:
         """Stop watching; without *keep* remove what is empty."""
@@ -296,11 +299,15 @@ class Groups:
         while self._made:
             await asyncio.sleep(LOOK_EVERY)
             for daemon_id, limiter in list(self._made.items()):
-                before, now = self._seen.get(daemon_id), limiter.usage()
-                self._seen[daemon_id] = now
-                if before is not None:
-                    for detail in self._news(daemon_id, limiter, before, now):
-                        self._emit(AdapterEvent(daemon_id=daemon_id, kind=EventKind.LIMIT, detail=detail))
+                self._look(daemon_id, limiter)
+
+    def _look(self, daemon_id: str, limiter: ResourceLimiter) -> None:
+        """Tell what happened in a group since the last look."""
+        before, now = self._seen.get(daemon_id), limiter.usage()
+        self._seen[daemon_id] = now
+        if before is not None:
+            for detail in self._news(daemon_id, limiter, before, now):
+                self._emit(AdapterEvent(daemon_id=daemon_id, kind=EventKind.LIMIT, detail=detail))
 
     def _news(self, daemon_id: str, limiter: ResourceLimiter, before: Usage, now: Usage) -> Iterator[str]:
         limits = limiter.limits
