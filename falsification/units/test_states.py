@@ -163,6 +163,9 @@ def _examples() -> list[errors.DuendeError]:
         errors.SpawnError("x", errno=2, step="exec", path="/p"),
         errors.PlatformTimeoutError("start", 2),
         errors.ConfigError("x", problems=("x", "y"), key="k", source="s"),
+        errors.CircuitOpenError("db", 2.0),
+        errors.RateLimitedError("api", 10.0, 0.5),
+        errors.QueueFullError("jobs", 3),
     ]
     done = {type(error) for error in special}
     kinds = [

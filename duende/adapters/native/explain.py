@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 
 from duende.adapters.contract import Found, SettingReport
-from duende.adapters.native.ignored import IGNORED, asked, value_of
+from duende.adapters.native.ignored import GROUP_KEYS, IGNORED, asked, value_of
 from duende.adapters.native.render import limits_of
 from duende.config.model import DaemonConfig
 from duende.errors import InstanceNotFoundError
@@ -119,6 +119,11 @@ def _group_id(name: str) -> int:
 
 
 def _left_out(config: DaemonConfig) -> Iterator[SettingReport]:
+    for key in GROUP_KEYS:
+        value = value_of(config, key)
+        if value and key != "resources.memory_bytes":  # which has its rlimit
+            why = "a default, and no other limit asks for a control group"
+            yield SettingReport(key=key, wanted=str(value), found="", outcome=Found.IGNORED, why=why)
     for key, why in IGNORED.items():
         value = value_of(config, key)
         if asked(config, key) or (key.startswith("resources.") and value):
