@@ -310,6 +310,13 @@ def _security(config: DaemonConfig) -> Iterator[Problem]:
     security = config.security
     if security.umask is not None and not 0 <= security.umask <= 0o777:
         yield "security.umask", f"{security.umask:o} (octal) must be between 0 and 777"
+    if security.seccomp not in (None, "compute", "service", "network-service"):
+        yield "security.seccomp", f"{security.seccomp!r} must be one of compute, service, network-service"
+    if security.seccomp_action not in ("kill", "errno"):
+        yield "security.seccomp_action", f"{security.seccomp_action!r} must be kill or errno"
+    for path in security.readable_paths:
+        if not path.startswith("/"):
+            yield "security.readable_paths", f"{path!r} must be an absolute path"
     for path in security.writable_paths:
         if not path.startswith("/"):
             yield "security.writable_paths", f"{path!r} must be an absolute path"

@@ -161,6 +161,18 @@ class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Capabilities (capabilities(7), without CAP_) the daemon must not have; "ALL" drops all but `add_capabilities`."""
     add_capabilities: tuple[str, ...] = ()
     """Capabilities it keeps or gets, as far as the platform has them to give."""
+    seccomp: str | None = None
+    """The profile of system calls it may make: compute, service or network-service; None leaves them all."""
+    seccomp_allow: tuple[str, ...] = ()
+    """System calls allowed beyond the profile."""
+    seccomp_deny: tuple[str, ...] = ()
+    """System calls forbidden, with a profile or without."""
+    seccomp_action: str = "kill"
+    """What a forbidden call does: kill the daemon by SIGSYS, or fail with EPERM ("errno")."""
+    network: bool = True
+    """Without it socket(2) gives EPERM for every family but AF_UNIX, which readiness and health need."""
+    readable_paths: tuple[str, ...] = ()
+    """Absolute paths it may read and execute below; with any, nothing else but these, what programs need to start, and `writable_paths`."""
 
 
 class QualityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -26,6 +26,10 @@ IGNORED = {
     "security.private_tmp": _NO_KEY,
     "security.drop_capabilities": "macOS has no capabilities",
     "security.add_capabilities": "macOS has no capabilities",
+    "security.seccomp": "macOS filters system calls in another way (sandbox_init(3)), which is deprecated",
+    "security.seccomp_deny": "macOS filters system calls in another way (sandbox_init(3)), which is deprecated",
+    "security.network": _NO_KEY,
+    "security.readable_paths": _NO_KEY,
     "health_check.watchdog": "the manager asks by health checks instead",
 }
 """Dotted key -> why launchd does nothing with it."""

@@ -99,6 +99,41 @@ def _identity(pid: int, config: DaemonConfig, fields: dict[str, str]) -> Iterato
         yield _same("security.umask", f"{config.security.umask:04o}", fields["Umask"], status)
     if config.security.no_new_privileges:
         yield _same("security.no_new_privileges", "1", fields["NoNewPrivs"], status)
+    yield from _confinement(config, fields, status)
+
+
+def _confinement(config: DaemonConfig, fields: dict[str, str], status: str) -> Iterator[SettingReport]:
+    security = config.security
+    filtered = Found.HONOURED if fields.get("Seccomp") == "2" else Found.IGNORED
+    for key, wanted in (
+        ("seccomp", security.seccomp or ""),
+        ("seccomp_deny", " ".join(security.seccomp_deny)),
+        ("network", "" if security.network else "off"),
+    ):
+        if wanted:
+            found = f"{fields.get('Seccomp_filters', '?')} filter(s)"
+            yield SettingReport(
+                key=f"security.{key}", wanted=wanted, found=found, outcome=filtered, why=f"{status}, Seccomp"
+            )
+    if security.readable_paths:
+        wanted = " ".join(security.readable_paths)
+        why = "landlock(7): applied before the program was executed; the kernel shows nobody"
+        yield SettingReport(
+            key="security.readable_paths", wanted=wanted, found="", outcome=Found.APPROXIMATED, why=why
+        )
+    if security.drop_capabilities:
+        from duende.policy.security.profiles import dropped_capabilities
+
+        left = int(fields["CapBnd"], 16) | int(fields["CapPrm"], 16)
+        outcome = Found.IGNORED if left & dropped_capabilities(security) else Found.HONOURED
+        wanted = " ".join(security.drop_capabilities)
+        yield SettingReport(
+            key="security.drop_capabilities",
+            wanted=wanted,
+            found=f"{left:#x}",
+            outcome=outcome,
+            why=f"{status}, CapBnd and CapPrm",
+        )
 
 
 def _same(key: str, wanted: str, found: str, why: str) -> SettingReport:

@@ -7,10 +7,7 @@ from duende.errors import PlatformConfigError
 
 IGNORED = {
     "security.read_only_root": "it needs a mount namespace",
-    "security.writable_paths": "it needs a mount namespace",
     "security.private_tmp": "it needs a mount namespace",
-    "security.drop_capabilities": "a plain process keeps what its user has",
-    "security.add_capabilities": "a plain process keeps what its user has",
     "health_check.watchdog": "the manager asks by health checks instead",
     "restart.delegate": "the kernel restarts nothing",
 }
@@ -25,6 +22,8 @@ GROUP_KEYS = (
     "resources.io_write_bps",
 )
 """Keys that a control group enforces (`groups`)."""
+CONFINEMENT = ("security.seccomp", "security.seccomp_deny", "security.network", "security.readable_paths")
+"""Keys that only a process itself can do, between fork and execve."""
 _DEFAULTS = DaemonConfig(name="defaults", binary_path="/")
 
 
@@ -36,7 +35,10 @@ def refuse_ignored(config: DaemonConfig) -> None:
     """
     if config.best_effort:
         return
-    for key, why in IGNORED.items():
+    found = dict(IGNORED)
+    if config.user not in (None, "root", "0"):
+        found["security.add_capabilities"] = "a process of another user than root is given none here"
+    for key, why in found.items():
         if asked(config, key):
             raise PlatformConfigError(
                 f"cannot apply {key} = {value_of(config, key)!r} to {config.name!r} natively: {why}",

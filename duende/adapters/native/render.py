@@ -197,7 +197,8 @@ class Renderer:
             config.user,
             config.group,
             config.working_dir,
-            config.daemon is None,
+            config.daemon if config.security.readable_paths else config.daemon is None,
+            config.binary_path if config.security.readable_paths else None,
             config.best_effort,
             config.health_check.watchdog,
             config.restart.delegate,
@@ -226,6 +227,7 @@ class Renderer:
             settings["umask"] = config.security.umask
         if config.security.no_new_privileges:
             settings["no_new_privs"] = True
+        self._confine(config, settings)
         env = {key: self._environ[key] for key in INHERITED if key in self._environ}
         env.setdefault("PATH", DEFAULT_PATH)
         if config.user is not None or config.group is not None or config.security.supplementary_groups:
@@ -238,6 +240,30 @@ class Renderer:
         env["PWD"] = settings["cwd"]
         settings["env"] = env
         return settings
+
+    def _confine(self, config: DaemonConfig, settings: dict[str, Any]) -> None:
+        security = config.security
+        if not (
+            security.seccomp
+            or security.seccomp_deny
+            or not security.network
+            or security.readable_paths
+            or security.drop_capabilities
+        ):
+            return  # most daemons: nothing is imported for them
+        from duende.policy.security.profiles import confinement, dropped_capabilities
+
+        own = [ROOT, sys.prefix, sys.base_prefix] if config.daemon is not None else []
+        if config.daemon is not None and config.daemon.rpartition(":")[0].endswith(".py"):
+            own.append(os.path.dirname(os.path.abspath(config.daemon.rpartition(":")[0])))
+        own += [
+            path
+            for path in (config.binary_path, config.config_path, config.working_dir)
+            if path and "/" in path
+        ]
+        settings["confine"] = confinement(security, tuple(own), (self.runtime_dir,))
+        if security.drop_capabilities and os.geteuid() == 0:
+            settings["bounding"] = dropped_capabilities(security)
 
 
 def asks_for_group(config: DaemonConfig) -> bool:

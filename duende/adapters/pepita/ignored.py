@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from duende.adapters.native.ignored import CONFINEMENT, value_of
 from duende.config.model import DaemonConfig, LogDestination
 from duende.errors import PlatformConfigError
 
@@ -31,6 +32,9 @@ def ignored(config: DaemonConfig) -> Iterator[tuple[str, object, str]]:
                 getattr(security, name),
                 "pepita changes no capabilities: root of a guest has all",
             )
+    for key in CONFINEMENT:
+        if asked(config, key):
+            yield key, value_of(config, key), "what runs in a guest is confined by the guest"
     if config.health_check.watchdog:
         yield (
             "health_check.watchdog",

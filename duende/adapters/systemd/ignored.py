@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from duende.adapters.native.ignored import asked, value_of
+from duende.adapters.native.ignored import CONFINEMENT, asked, value_of
 from duende.adapters.systemd.facts import GRADUAL_RESTARTS, Facts
 from duende.config.model import DaemonConfig, LogDestination, RestartPolicy
 from duende.errors import PlatformConfigError
@@ -41,6 +41,8 @@ def ignored(config: DaemonConfig, facts: Facts) -> Iterator[tuple[str, str]]:
         )
         yield "logging.max_bytes", f"{why} (journald.conf(5), logrotate(8))"
         yield "logging.backups", f"{why} (journald.conf(5), logrotate(8))"
+    for key in CONFINEMENT:
+        yield key, "the systemd adapter does not translate it yet; the native adapter does it"
     if facts.user and (config.resources.nice or 0) < 0:
         yield "resources.nice", "a user's systemd may not go below 0, and takes the nearest it may in silence"
     if facts.user:

@@ -45,6 +45,12 @@ def apply_settings(settings: dict[str, Any]) -> None:
             for name, soft, hard in limits:
                 about = name
                 _limit(resource, name, soft, hard)
+        step = "capabilities"
+        if (dropped := settings.get("bounding")) is not None:
+            from duende.kernel.capabilities import drop_bounding
+
+            about = f"{dropped:#x}"
+            drop_bounding(dropped)
         step, about = "no_new_privs", ""
         if settings.get("no_new_privs"):
             from duende.kernel.prctl import set_no_new_privs

@@ -1,4 +1,4 @@
-"""Start one program inside its control group: by fork, as posix_spawn has no word for it.
+"""Start one program inside its control group, or confined: by fork, as posix_spawn has no word for either.
 
 The child enters the group before it executes, so that its first instruction is limited already; and the one that forks it stays outside, as
 it would count among the group's processes.
@@ -14,6 +14,7 @@ from duende.kernel.process import RESET_SIGNALS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 def enter(places: Sequence[int]) -> None:
@@ -26,10 +27,39 @@ def enter(places: Sequence[int]) -> None:
         os.write(fd, b"0")
 
 
+def confine(what: dict[str, Any]) -> None:
+    """Take from this process what *what* does not leave it (`duende.policy.security.profiles.confinement`), the way back last.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    if "capabilities" in what:
+        from duende.kernel.capabilities import keep_only
+
+        keep_only(what["capabilities"])
+    if "readable" in what or "filter" in what:
+        from duende.kernel.prctl import set_no_new_privs
+
+        set_no_new_privs()  # without it only a process with CAP_SYS_ADMIN may confine itself (seccomp(2), landlock(7))
+    if "readable" in what:
+        from duende.kernel import landlock
+
+        landlock.restrict(what["readable"], what["writable"])
+    if "filter" in what:
+        from duende.kernel import seccomp
+
+        seccomp.install(what["filter"])
+
+
 def start(
-    places: Sequence[int], path: str, argv: list[str], env: dict[str, str], streams: tuple[int, int, int]
+    places: Sequence[int],
+    path: str,
+    argv: list[str],
+    env: dict[str, str],
+    streams: tuple[int, int, int],
+    confinement: dict[str, Any] | None = None,
 ) -> int:
-    """Execute *path* in a new session inside the groups; the pid.
+    """Execute *path* in a new session inside the groups, confined; the pid.
 
     Raises:
         OSError: the group or the program could not be entered.
@@ -37,7 +67,7 @@ def start(
     reading, writing = os.pipe()  # closed by execve: what comes out of it is an error, or the end
     pid = os.fork()
     if pid == 0:
-        _child(writing, places, path, argv, env, streams)
+        _child(writing, places, path, argv, env, streams, confinement or {})
     os.close(writing)
     said = os.read(reading, 16)
     os.close(reading)
@@ -54,6 +84,7 @@ def _child(
     argv: list[str],
     env: dict[str, str],
     streams: tuple[int, int, int],
+    confinement: dict[str, Any],
 ) -> None:
     number = 70
     try:
@@ -64,6 +95,7 @@ def _child(
         for each in RESET_SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        confine(confinement)
         os.execve(path, argv, env)
     except OSError as error:
         number = error.errno or 70

@@ -137,12 +137,14 @@ def spawn(
             (os.POSIX_SPAWN_DUP2, err, 2),
         ]
         try:
-            if places is not None and places[number]:
+            confinement = settings.get("confine")
+            if confinement or (places is not None and places[number]):
                 from duende.adapters.native.warden import (
                     confined,
                 )  # brings enum with it: only where it is needed
 
-                pid = confined.start(places[number], path, argv, {**base, **extra}, (null, out, err))
+                place = places[number] if places is not None else []
+                pid = confined.start(place, path, argv, {**base, **extra}, (null, out, err), confinement)
                 report.append((daemon_id, pid))
                 continue
             pid = os.posix_spawn(

@@ -14,7 +14,7 @@ import sys
 
 from duende.adapters.native.warden import wire
 from duende.adapters.native.warden.apply import StepError, apply_settings
-from duende.adapters.native.warden.confined import enter
+from duende.adapters.native.warden.confined import confine, enter
 from duende.adapters.native.warden.launch import open_groups, open_outputs
 from duende.kernel.process import RESET_SIGNALS
 
@@ -67,7 +67,7 @@ def _midwife(fd: int, batch: int, settings: dict[str, Any], items: list[Any]) ->
                     report.append((item[0], 0, error.errno or 0, "fork", ""))
                     continue
                 if pid == 0:
-                    _child(item, {**base, **item[3]}, output, place)
+                    _child(item, {**base, **item[3]}, output, place, settings.get("confine") or {})
                 report.append((item[0], pid))
         os.write(fd, wire.pack(("spawned", batch, report)))
         code = 0
@@ -75,7 +75,13 @@ def _midwife(fd: int, batch: int, settings: dict[str, Any], items: list[Any]) ->
         os._exit(code)
 
 
-def _child(item: Any, env: dict[str, str], output: tuple[int, int] | None, place: list[int]) -> NoReturn:
+def _child(
+    item: Any,
+    env: dict[str, str],
+    output: tuple[int, int] | None,
+    place: list[int],
+    confinement: dict[str, Any],
+) -> NoReturn:
     code = 70  # EX_SOFTWARE
     try:
         enter(place)
@@ -95,6 +101,7 @@ def _child(item: Any, env: dict[str, str], output: tuple[int, int] | None, place
         os.environ.update(env)
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        confine(confinement)
         code = _run(item)
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)

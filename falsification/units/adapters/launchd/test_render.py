@@ -230,6 +230,10 @@ def test_everything_ignored_is_refused_when_asked_for() -> None:
             private_tmp=True,
             drop_capabilities=("ALL",),
             add_capabilities=("CHOWN",),
+            seccomp="service",
+            seccomp_deny=("mount",),
+            network=False,
+            readable_paths=("/usr",),
         ),
     )
     for key in IGNORED:
