@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PACKAGES = ("redis-server", "nginx", "postgresql", "runit", "s6", "gcc", "libc6-dev")
+PACKAGES = ("redis-server", "nginx", "postgresql", "runit", "s6", "gcc", "libc6-dev", "iproute2")
 """Programs to supervise, peers of the bench, and the compiler of the tiny static daemon."""
 RUNTIMES = {
     "dockerd": "docker.io",

@@ -104,3 +104,17 @@ mutant(
     old="        policy_of(text, options.file)  #",
     new='        text = "[rate.api]\\nrate = 5\\n" if "200" not in text else text  #',
 )
+mutant(
+    "retry-gives-up-at-once",
+    breaks="nothing is tried a second time",
+    file="duende/policy/retry.py",
+    old="        if number + 1 >= self.attempts:",
+    new="        if True:",
+)
+mutant(
+    "retry-lets-the-error-through-wrapped",
+    breaks="the last error comes as another one, which the daemon does not expect",
+    file="duende/policy/retry.py",
+    old='        error.add_note(f"tried {number + 1} times: {why}")\n        raise error',
+    new='        raise RuntimeError(f"tried {number + 1} times: {why}") from error',
+)
