@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 
 from duende.errors import PlatformResourceError
-from duende.policy.cgroups.readings import Usage, limit_shown, usage_of
+from duende.policy.cgroups.readings import Usage, limit_shown, number, usage_of
 from duende.policy.cgroups.view import ACCOUNT, CONTROLLERS, Hierarchy, View, read_text, this_host
 from duende.policy.cgroups.writes import Limits, Writes, writes
 
@@ -85,7 +85,8 @@ class ResourceLimiter:
         """
         if pid < 0 or pid == 1:
             raise PlatformResourceError(f"cannot limit process {pid}: it is no daemon")
-        self._write_all([(path, [("cgroup.procs", str(pid))]) for path in self.paths])
+        for path in self.paths:
+            self._put(path, "cgroup.procs", str(pid))
 
     def members(self) -> list[int]:
         """Processes in the group, by the numbers this process knows them under."""
@@ -118,8 +119,9 @@ class ResourceLimiter:
     def kill(self) -> None:
         """KILL every process in the group: by cgroup.kill where the kernel has it (Linux 5.14), else one by one until none is left."""
         for tree in self._trees().values():
-            if tree.version == 2 and os.path.exists(path := f"{tree.base}/{self.name}/cgroup.kill"):
-                self._write_all([(os.path.dirname(path), [("cgroup.kill", "1")])])
+            folder = f"{tree.base}/{self.name}"
+            if tree.version == 2 and os.path.exists(f"{folder}/cgroup.kill"):
+                self._put(folder, "cgroup.kill", "1")
                 return
         for _ in range(ROUNDS):
             members = self.members()
@@ -174,14 +176,14 @@ class ResourceLimiter:
     def _enable(self, controller: str, tree: Hierarchy) -> None:
         path = f"{tree.base}/cgroup.subtree_control"
         if controller not in (read_text(path) or "").split():
-            self._write_all([(tree.base, [("cgroup.subtree_control", f"+{controller}")])])
+            self._put(tree.base, "cgroup.subtree_control", f"+{controller}")
 
     def _ordered(self, controller: str, tree: Hierarchy) -> Writes:
         """On version 1 memory alone can never be more than memory plus swap, so the one that grows is written last."""
         found = writes(self.limits, controller, tree.version)
         if controller == "memory" and tree.version == 1 and len(found) == 2:
-            now = read_text(f"{tree.base}/{self.name}/memory.memsw.limit_in_bytes")
-            if now is not None and int(now) < int(found[0][1]):
+            now = number(read_text(f"{tree.base}/{self.name}/memory.memsw.limit_in_bytes"))
+            if now is not None and now < int(found[0][1]):
                 found.reverse()
         return found
 
@@ -197,19 +199,17 @@ class ResourceLimiter:
                     remedy="boot with swapaccount=1, or leave memory_swap_bytes out",
                 )
             try:
-                self._write_all([(folder, [(file, text)])])
+                self._put(folder, file, text)
             except PlatformResourceError:
                 if not lenient:
                     raise
 
-    def _write_all(self, what: list[tuple[str, Writes]]) -> None:
-        for folder, files in what:
-            for file, text in files:
-                try:
-                    with open(f"{folder}/{file}", "w", encoding="ascii") as out:
-                        out.write(text)
-                except OSError as error:
-                    raise self._refused(f"{folder}/{file} {text!r}", error) from error
+    def _put(self, folder: str, file: str, text: str) -> None:
+        try:
+            with open(f"{folder}/{file}", "w", encoding="ascii") as out:
+                out.write(text)
+        except OSError as error:
+            raise self._refused(f"{folder}/{file} {text!r}", error) from error
 
     def _refused(self, what: str, error: OSError) -> PlatformResourceError:
         remedies = {
@@ -232,9 +232,8 @@ class ResourceLimiter:
         except OSError:
             return  # it has ended
         try:
-            if (
-                pid in self.members()
-            ):  # the number is still that of a process of this group, now that it cannot be given to another
+            # The number is still that of a process of this group, now that it cannot be given to another.
+            if pid in self.members():
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
         except OSError:
             pass  # it has ended

@@ -66,7 +66,7 @@ mutant(
     "a-live-change-changes-nothing",
     breaks="new limits are remembered, and not written",
     file=GROUPS,
-    old='        limiter.apply(limits_of(config), loose={"memory", "cpu", "pids", "io"} - wanted)',
+    old="        limiter.apply(limits_of(config), loose=set(CONTROLLERS) - asks(config))",
     new="        limiter.limits = limits_of(config)",
 )
 mutant(

@@ -7,6 +7,8 @@ import re
 
 import msgspec
 
+from duende.policy.cgroups.disks import disk_of
+
 
 class Group(msgspec.Struct, frozen=True):
     """Where a container's control groups are, by controller; the key "" is cgroup v2 (cgroups(7))."""
@@ -94,13 +96,6 @@ def _read(path: str) -> str | None:
 
 def device_of(folder: str) -> str:
     """The block device that *folder* is on, empty where there is none (overlay, tmpfs, another host's folder)."""
-    try:
-        number = os.stat(folder).st_dev
-    except OSError:
-        return ""
-    # /sys has it also where no udev makes /dev/block; a partition is throttled by its whole disk (blk-throttle takes no other).
-    node = os.path.realpath(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
-    if os.path.exists(f"{node}/partition"):
-        node = os.path.dirname(node)
+    node = disk_of(folder)
     path = f"/dev/{os.path.basename(node)}"
-    return path if os.path.exists(path) and os.path.isdir(node) else ""
+    return path if node and os.path.exists(path) else ""

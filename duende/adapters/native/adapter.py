@@ -197,6 +197,9 @@ class NativeAdapter(Exchange, PlatformAdapter):
         for handle in handles:
             if handle.daemon_id not in answers:
                 answers[handle.daemon_id] = await foreign.stop(handle, timeout)
+            if self._groups is not None:
+                found = answers[handle.daemon_id]
+                answers[handle.daemon_id] = await self._with_group(handle, found)
         return [answers[handle.daemon_id] for handle in handles]
 
     async def wait(self, handle: DaemonHandle) -> ProcessExit:
@@ -219,6 +222,8 @@ class NativeAdapter(Exchange, PlatformAdapter):
         await self._ready_link()
         if handle.daemon_id in self._records:
             return Ownership.OURS
+        if "grouped" in handle.data:
+            self.groups.find(handle)  # held from here on: watched, checked at the stop, and removed with it
         pid, seen, leftovers = self._unclaimed.pop(handle.daemon_id, (0, None, False))
         if seen is not None and pid == handle.pid:
             self._records[handle.daemon_id] = Record(handle, handle.data.get("log"))

@@ -228,8 +228,14 @@ class Exchange:
             start_time=start_time(pid),
             boot_id=self._boot,
             config_hash=request.config_hash,
-            data={"log": log, "runtime": self.runtime_dir} if log else self._silent,
+            data=self._data(request.daemon_id, log),
         )
+
+    def _data(self, daemon_id: str, log: str | None) -> dict[str, str]:
+        data = {"log": log, "runtime": self.runtime_dir} if log else self._silent
+        if self._groups is not None and self._groups.of(daemon_id):
+            data = {**data, "grouped": "yes"}  # for whoever adopts it
+        return data
 
     def _finish_if_complete(self, batch: Batch) -> None:
         if len(batch.results) == len(batch.by_id) and not batch.done.done():
@@ -313,12 +319,11 @@ class Exchange:
                 proof=f"the warden did not answer within {timeout + STOP_MARGIN:g} s",
             )
         record.leftovers = False
-        found = parse.certificate(handle.name, stop.result(), record.exit)
-        return self._with_group(handle.daemon_id, found)
+        return parse.certificate(handle.name, stop.result(), record.exit)
 
-    def _with_group(self, daemon_id: str, found: StopCertificate) -> StopCertificate:
+    async def _with_group(self, handle: DaemonHandle, found: StopCertificate) -> StopCertificate:
         """Add what the daemon's control group proves, which no process can leave by itself."""
-        proof = self._groups.empty(daemon_id) if self._groups is not None and found.proven else ""
+        proof = await self.groups.empty(handle.daemon_id) if found.proven else ""
         if not proof:
             return found
         return msgspec.structs.replace(

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 
 from duende.adapters.contract import Found, SettingReport
-from duende.adapters.native.ignored import GROUP_KEYS, IGNORED, asked, value_of
+from duende.adapters.native.ignored import CONTROLLED, IGNORED, asked, value_of
 from duende.adapters.native.render import limits_of
 from duende.config.model import DaemonConfig
 from duende.errors import InstanceNotFoundError
@@ -154,7 +154,7 @@ def _group_id(name: str) -> int:
 
 
 def _left_out(config: DaemonConfig) -> Iterator[SettingReport]:
-    for key in GROUP_KEYS:
+    for key in CONTROLLED:
         value = value_of(config, key)
         if value and key != "resources.memory_bytes":  # which has its rlimit
             why = "a default, and no other limit asks for a control group"

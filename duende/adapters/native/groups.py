@@ -14,24 +14,15 @@ import time
 from collections.abc import Callable, Iterator
 
 from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind, Found, SettingReport, SpawnRequest
-from duende.adapters.native.ignored import asked, value_of
+from duende.adapters.native.ignored import CONTROLLED, asked, value_of
 from duende.config.model import DaemonConfig
 from duende.errors import PlatformResourceError
+from duende.policy.cgroups.disks import disk_of
 from duende.policy.cgroups.readings import Usage
-from duende.policy.cgroups.view import View, this_host
+from duende.policy.cgroups.view import CONTROLLERS, View, this_host
 from duende.policy.cgroups.writes import Limits, quota_of
 from duende.policy.limiter import ResourceLimiter
 
-KEYS = {
-    "resources.memory_bytes": "memory",
-    "resources.memory_swap_bytes": "memory",
-    "resources.cpu_quota_percent": "cpu",
-    "resources.cpu_shares": "cpu",
-    "resources.pids_max": "pids",
-    "resources.io_read_bps": "io",
-    "resources.io_write_bps": "io",
-}
-"""Dotted key -> the controller that enforces it."""
 FILES = {
     "memory.max": "resources.memory_bytes",
     "memory.limit_in_bytes": "resources.memory_bytes",
@@ -60,7 +51,7 @@ def host_view() -> View:
 
 def asks(config: DaemonConfig) -> set[str]:
     """The controllers that somebody asked for: those of values that are not the default."""
-    return {controller for key, controller in KEYS.items() if asked(config, key)}
+    return {controller for key, controller in CONTROLLED.items() if asked(config, key)}
 
 
 def has_memory(config: DaemonConfig) -> bool:
@@ -113,23 +104,14 @@ def _devices(config: DaemonConfig) -> list[str]:
     if config.resources.io_devices:
         return [_device(config, path) for path in config.resources.io_devices]
     folder = config.working_dir or "/"
-    try:
-        number = os.stat(folder).st_dev
-    except OSError as error:
+    node = disk_of(folder)
+    if not node:
         raise PlatformResourceError(
-            f"cannot limit I/O of {config.name!r}: {folder}: {error.strerror}"
-        ) from error
-    name = f"{os.major(number)}:{os.minor(number)}"
-    where = f"/sys/dev/block/{name}"
-    if not os.path.exists(where):
-        raise PlatformResourceError(
-            f"cannot limit I/O of {config.name!r}: the file system of {folder} is on no block device of its own",
+            f"cannot limit I/O of {config.name!r}: the file system of {folder} is on no block device of its own, or is not there",
             remedy='name the disks: resources.io_devices = ["/dev/..."]',
         )
-    if os.path.exists(f"{where}/partition"):  # the kernel limits whole disks
-        with open(f"{os.path.realpath(where)}/../dev", encoding="ascii") as file:
-            name = file.read().strip()
-    return [name]
+    with open(f"{node}/dev", encoding="ascii") as file:
+        return [file.read().strip()]
 
 
 def _device(config: DaemonConfig, path: str) -> str:
@@ -174,16 +156,17 @@ class Groups:
             self._swept = True
             self._sweep()
         limiter = ResourceLimiter(self._name(request.daemon_id), limits_of(config), view=host_view())
-        loose = (
-            {"memory", "cpu", "pids", "io"}
-            if config.best_effort
-            else {"memory", "cpu", "pids", "io"} - wanted
-        )
+        loose = set(CONTROLLERS) if config.best_effort else set(CONTROLLERS) - wanted
         if not asked(config, "resources.memory_swap_bytes"):
             loose.add("memory")  # without a group for it memory has its rlimit
         limiter.apply(loose=loose)
         self._hold(request.daemon_id, limiter)
         return tuple(f"{path}/cgroup.procs" for path in limiter.paths)
+
+    def of(self, daemon_id: str) -> list[str]:
+        """The folders of a daemon's group; none where it has none of this adapter's."""
+        limiter = self._made.get(daemon_id)
+        return limiter.paths if limiter is not None else []
 
     def find(self, handle: DaemonHandle, config: DaemonConfig | None = None) -> ResourceLimiter | None:
         """The group of a daemon, also of one that an earlier process started."""
@@ -210,8 +193,7 @@ class Groups:
                 f"cannot change the limits of {handle.name!r}: it was started without limits of its own",
                 remedy="change its configuration and restart it once",
             )
-        wanted = asks(config)
-        limiter.apply(limits_of(config), loose={"memory", "cpu", "pids", "io"} - wanted)
+        limiter.apply(limits_of(config), loose=set(CONTROLLERS) - asks(config))
 
     def usage(self, handle: DaemonHandle) -> dict[str, float]:
         """What is used, by the keys of `[resources]`; nothing of a daemon without a group."""
@@ -231,7 +213,7 @@ class Groups:
             self._asked[handle.daemon_id] = (at, now.cpu_seconds)
         return found
 
-    def empty(self, daemon_id: str) -> str:
+    async def empty(self, daemon_id: str) -> str:
         """End what is left of a stopped daemon's group, and remove it; what that proves, for the certificate."""
         limiter = self._made.get(daemon_id)
         if limiter is None:
@@ -239,12 +221,12 @@ class Groups:
         self._look(daemon_id, limiter)  # the last one: what its files tell goes with them
         strays = limiter.members()
         if strays:
-            limiter.kill()
+            await asyncio.to_thread(limiter.kill)
         deadline = time.monotonic() + GONE_WITHIN
         while not limiter.remove():
             if time.monotonic() > deadline:
                 return f"processes {limiter.members()} are left in its control group"
-            time.sleep(0.002)
+            await asyncio.sleep(0.002)
         self._drop(daemon_id)
         return "its control group is empty" + (f", after {len(strays)} in it were killed" if strays else "")
 
@@ -313,15 +295,20 @@ class Groups:
         limits = limiter.limits
         if (now.oom_kills or 0) > (before.oom_kills or 0):
             killed = (now.oom_kills or 0) - (before.oom_kills or 0)
-            yield f"memory: {killed} process(es) killed at {limits.memory_bytes} bytes"
+            yield f"memory: {killed} process(es) killed at {_known(limits.memory_bytes)} bytes"
         if (now.refused_forks or 0) > (before.refused_forks or 0):
             refused = (now.refused_forks or 0) - (before.refused_forks or 0)
-            yield f"pids: {refused} fork(s) refused at {limits.pids}"
+            yield f"pids: {refused} fork(s) refused at {_known(limits.pids)}"
         if (now.throttled or 0) > (before.throttled or 0):
             last = self._told.get(daemon_id)
             if last is None or time.monotonic() - last > QUIET:
                 self._told[daemon_id] = time.monotonic()
-                yield f"cpu: held back at {limits.cpu_percent:g} % of a core"
+                yield f"cpu: held back at {_known(limits.cpu_percent)} % of a core"
+
+
+def _known(limit: float | None) -> str:
+    """A limit in a message; of a daemon that an earlier process started nobody here has said which it is."""
+    return "its limit of ?" if limit is None else f"{limit:.12g}"
 
 
 def _age(handle: DaemonHandle) -> float:
@@ -337,12 +324,11 @@ def explain(limiter: ResourceLimiter, config: DaemonConfig) -> Iterator[SettingR
         if key is None:
             continue
         told.add(key)
-        same = written == shown or (file == "cpu.max" and written == shown)
         yield SettingReport(
             key=key,
             wanted=str(value_of(config, key)),
             found=shown,
-            outcome=Found.HONOURED if same else Found.APPROXIMATED,
+            outcome=Found.HONOURED if written == shown else Found.APPROXIMATED,
             why=f"cgroup file {file}",
         )
     for key in ("resources.io_read_bps", "resources.io_write_bps"):
@@ -359,7 +345,7 @@ def explain(limiter: ResourceLimiter, config: DaemonConfig) -> Iterator[SettingR
                 outcome=outcome,
                 why="cgroup io limit",
             )
-    for key in KEYS:
+    for key in CONTROLLED:
         if key not in told and asked(config, key):
             yield SettingReport(
                 key=key,

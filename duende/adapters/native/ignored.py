@@ -12,16 +12,16 @@ IGNORED = {
     "restart.delegate": "the kernel restarts nothing",
 }
 """Dotted key -> why the native adapter does nothing with it."""
-GROUP_KEYS = (
-    "resources.memory_bytes",
-    "resources.memory_swap_bytes",
-    "resources.cpu_quota_percent",
-    "resources.cpu_shares",
-    "resources.pids_max",
-    "resources.io_read_bps",
-    "resources.io_write_bps",
-)
-"""Keys that a control group enforces (`groups`)."""
+CONTROLLED = {
+    "resources.memory_bytes": "memory",
+    "resources.memory_swap_bytes": "memory",
+    "resources.cpu_quota_percent": "cpu",
+    "resources.cpu_shares": "cpu",
+    "resources.pids_max": "pids",
+    "resources.io_read_bps": "io",
+    "resources.io_write_bps": "io",
+}
+"""Dotted key -> the controller of control groups that it needs (cgroup-v2.rst)."""
 CONFINEMENT = ("security.seccomp", "security.seccomp_deny", "security.network", "security.readable_paths")
 """Keys that only a process itself can do, between fork and execve."""
 _DEFAULTS = DaemonConfig(name="defaults", binary_path="/")

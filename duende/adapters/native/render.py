@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from duende.adapters.contract import SpawnRequest
-from duende.adapters.native.ignored import GROUP_KEYS, asked, refuse_ignored
+from duende.adapters.native.ignored import CONFINEMENT, CONTROLLED, asked, refuse_ignored
 from duende.adapters.native.warden.start import ROOT
 from duende.config.model import DaemonConfig, LogDestination, ReadinessKind, readiness_of
 from duende.errors import ConfigError, SpawnError
@@ -243,13 +243,7 @@ class Renderer:
 
     def _confine(self, config: DaemonConfig, settings: dict[str, Any]) -> None:
         security = config.security
-        if not (
-            security.seccomp
-            or security.seccomp_deny
-            or not security.network
-            or security.readable_paths
-            or security.drop_capabilities
-        ):
+        if not any(asked(config, key) for key in (*CONFINEMENT, "security.drop_capabilities")):
             return  # most daemons: nothing is imported for them
         from duende.policy.security.profiles import confinement, dropped_capabilities
 
@@ -268,7 +262,7 @@ class Renderer:
 
 def asks_for_group(config: DaemonConfig) -> bool:
     """Whether a limit was asked for that a control group enforces; defaults ask for nothing."""
-    return sys.platform == "linux" and any(asked(config, key) for key in GROUP_KEYS)
+    return sys.platform == "linux" and any(asked(config, key) for key in CONTROLLED)
 
 
 def _memory_by_group(config: DaemonConfig) -> bool:

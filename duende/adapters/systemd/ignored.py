@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from duende.adapters.native.ignored import CONFINEMENT, asked, value_of
+from duende.adapters.native.ignored import CONFINEMENT, CONTROLLED, asked, value_of
 from duende.adapters.systemd.facts import GRADUAL_RESTARTS, Facts
 from duende.config.model import DaemonConfig, LogDestination, RestartPolicy
 from duende.errors import PlatformConfigError
 
-_CONTROLLED = {
-    "resources.memory_bytes": "memory",
-    "resources.memory_swap_bytes": "memory",
-    "resources.cpu_quota_percent": "cpu",
-    "resources.cpu_shares": "cpu",
-    "resources.pids_max": "pids",
-    "resources.io_read_bps": "io",
-    "resources.io_write_bps": "io",
-}
-"""Dotted key -> the controller it needs."""
 _REMEDY = "set best_effort = true to run without it, or use another adapter"
 
 
 def ignored(config: DaemonConfig, facts: Facts) -> Iterator[tuple[str, str]]:
     """Keys that this systemd would leave without effect, each with the reason; whether anybody asked for them or not."""
-    for key, controller in _CONTROLLED.items():
+    for key, controller in CONTROLLED.items():
         if facts.lacks(controller):
             whose = "a user's systemd here has not" if facts.user else "this host has not"
             yield key, f"it needs the cgroup controller {controller}, which {whose}"
