@@ -13,6 +13,7 @@ import msgspec
 from duende.cli import exits, output
 from duende.config import DaemonConfig, load_fleet
 from duende.errors import ConfigError, DaemonIOError, PolicyViolationError
+from duende.manager.kept import write_whole
 from duende.policy.jidoka import Evidence, JidokaGate, Kind, Outcome
 from duende.policy.quality import QualityGate, QualityReport
 
@@ -111,11 +112,7 @@ def _keep(
     }
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        with open(f"{path}.new", "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(what), indent=2) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(f"{path}.new", path)
+        write_whole(path, [msgspec.json.format(msgspec.json.encode(what), indent=2), b"\n"])
     except OSError as error:
         raise DaemonIOError.of("write the evidence to", path, error, "give another --state-dir") from error
     return path

@@ -8,6 +8,7 @@ import sys
 
 from duende.cli import exits, output
 from duende.errors import ConfigError, DaemonIOError, NotFoundError
+from duende.manager.kept import write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,10 +74,8 @@ def _write(folder: str, rendered: Rendered) -> str:
     path = os.path.join(folder, rendered.filename)
     try:
         os.makedirs(folder, exist_ok=True)
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
-            file.write(rendered.text)
-        os.chmod(f"{path}.new", 0o755 if rendered.executable else 0o644)
-        os.replace(f"{path}.new", path)
+        write_whole(path, [rendered.text.encode()])
+        os.chmod(path, 0o755 if rendered.executable else 0o644)
     except OSError as error:
         raise DaemonIOError.of("write", path, error, "give another folder with --output") from error
     return path

@@ -120,7 +120,7 @@ class Endpoint:
         words = raw.split(b"\r\n", 1)[0].split()
         path = words[1].split(b"?")[0] if len(words) > 1 else b""
         if words[:1] == [b"PUT"] and path == b"/policy" and self._apply_policy is not None:
-            return self._put_policy(body)
+            return self._put_policy(body, self._apply_policy)
         if len(words) < 2 or words[0] not in (b"GET", b"HEAD"):
             return _response(405, "text/plain", b"only GET\n")
         if path == b"/policy":
@@ -148,7 +148,7 @@ class Endpoint:
         used = self._context.policy.state() if self._context.has_policy else {}
         return msgspec.json.encode({"policy": self._config().policy, "in_use": used})
 
-    def _put_policy(self, body: bytes | None) -> bytes:
+    def _put_policy(self, body: bytes | None, apply: Callable[[PolicyConfig], None]) -> bytes:
         """Put a policy in force; one with a mistake changes nothing."""
         from duende.config.policy import policy_of
 
@@ -162,8 +162,7 @@ class Endpoint:
             problem = error.problem if isinstance(error, ConfigError) else f"policy: not UTF-8: {error}"
             self._context.status(f"policy refused: {problem}")
             return _response(422, "application/json", msgspec.json.encode({"error": problem}))
-        if self._apply_policy is not None:
-            self._apply_policy(policy)
+        apply(policy)
         self._context.status("policy changed")
         return _response(200, "application/json", self._policy())
 

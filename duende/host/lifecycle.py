@@ -307,8 +307,7 @@ class Host:
                         f"name: cannot change from {self.config.name!r} to {fresh.name!r} while running",
                         key="name",
                     )
-                self.config = self.context.config = fresh
-                self.apply_policy(fresh.policy)
+                self._take(fresh)
             await self.daemon.reload(self.config)
         except Exception as error:  # noqa: BLE001  (a daemon that runs well must not end because a new file is wrong)
             sys.stderr.write(
@@ -324,11 +323,14 @@ class Host:
 
         return LivePolicy(self.config.policy, self.daemon.metrics.record_circuit_breaker_trip)
 
-    def apply_policy(self, policy: PolicyConfig) -> None:
+    def put_policy(self, policy: PolicyConfig) -> None:
         """Put *policy*, which was found good, in force."""
-        self.config = self.context.config = msgspec.structs.replace(self.config, policy=policy)
+        self._take(msgspec.structs.replace(self.config, policy=policy))
+
+    def _take(self, config: DaemonConfig) -> None:
+        self.config = self.context.config = config
         if self.context.has_policy:
-            self.context.policy.apply(policy)
+            self.context.policy.apply(config.policy)
 
     # -- socket, watchdog, end -------------------------------------------------------------------------------
 
@@ -336,9 +338,7 @@ class Host:
         if self._socket:
             from duende.host.endpoint import Endpoint
 
-            endpoint = Endpoint(
-                self._socket, self.daemon, self.context, lambda: self.config, self.apply_policy
-            )
+            endpoint = Endpoint(self._socket, self.daemon, self.context, lambda: self.config, self.put_policy)
             await endpoint.open()
             self._endpoint = endpoint
 

@@ -60,7 +60,7 @@ def program(
             (RET, 0, 0, SECCOMP_RET_ERRNO | EPERM),
             (LD_ABS, 0, 0, NR_OFFSET),
         ]
-    code += _search(_ranges(actions, otherwise), otherwise)
+    code += _search(_ranges(actions, otherwise))
     if len(code) > LONGEST:
         raise ValueError(f"a filter of {len(code)} instructions is longer than {LONGEST}")
     return code
@@ -76,11 +76,11 @@ def _ranges(actions: dict[int, int], otherwise: int) -> list[tuple[int, int]]:
     return [*found, (X32_BIT, SECCOMP_RET_KILL_PROCESS)]
 
 
-def _search(ranges: list[tuple[int, int]], otherwise: int) -> list[Instruction]:
+def _search(ranges: list[tuple[int, int]]) -> list[Instruction]:
     if len(ranges) == 1:
         return [(RET, 0, 0, ranges[0][1])]
     middle = len(ranges) // 2
-    low, high = _search(ranges[:middle], otherwise), _search(ranges[middle:], otherwise)
+    low, high = _search(ranges[:middle]), _search(ranges[middle:])
     if len(low) < 256:  # a jump is a byte
         return [(JGE, len(low), 0, ranges[middle][0]), *low, *high]
     raise ValueError("the list has too many gaps for one filter")

@@ -136,10 +136,11 @@ class Applied:
 
     def _keep(self, plan: Plan) -> None:
         changed = {config.name: config for config in (*plan.new, *plan.changed)}
+        self._write({name: define(config, plan.ids[name], plan.source) for name, config in changed.items()})
+
+    def _write(self, changes: dict[str, Definition]) -> None:
         try:
-            self.definitions.keep(
-                {name: define(config, plan.ids[name], plan.source) for name, config in changed.items()}
-            )
+            self.definitions.keep(changes)
         except OSError as error:
             path = self.definitions.path
             raise DaemonIOError.of("write", path, error, "make room, or check the rights") from error
@@ -181,11 +182,7 @@ class Applied:
             found = await limits_of(supervisor, values)
             kept = self.definitions.get(name)
             if values and kept is not None:
-                try:
-                    self.definitions.keep({name: define(supervisor.config, kept.daemon_id, kept.source)})
-                except OSError as error:
-                    path = self.definitions.path
-                    raise DaemonIOError.of("write", path, error, "make room, or check the rights") from error
+                self._write({name: define(supervisor.config, kept.daemon_id, kept.source)})
         return found
 
     async def forget(self, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from duende.config.policy import BreakerConfig, PolicyConfig, QueueConfig, RetryConfig
 from duende.errors import NotFoundError
@@ -12,6 +12,8 @@ from duende.policy.breaker import CircuitBreaker, CircuitState
 from duende.policy.queue import BoundedQueue, Shed
 from duende.policy.rate import RateLimiter
 from duende.policy.retry import Retry, RetryBudget
+
+C = TypeVar("C")
 
 
 class LivePolicy:
@@ -42,9 +44,7 @@ class LivePolicy:
         """
         found = self._rates.get(name)
         if found is None:
-            config = self.config.rate.get(name)
-            if config is None:
-                raise _absent("rate", name, self.config.rate)
+            config = _configured("rate", name, self.config.rate)
             found = self._rates[name] = RateLimiter(config.rate, config.burst, name=name)
         return found
 
@@ -56,9 +56,7 @@ class LivePolicy:
         """
         found = self._queues.get(name)
         if found is None:
-            config = self.config.queue.get(name)
-            if config is None:
-                raise _absent("queue", name, self.config.queue)
+            config = _configured("queue", name, self.config.queue)
             found = self._queues[name] = BoundedQueue(config.limit, shed=Shed(config.shed), name=name)
         return found
 
@@ -116,8 +114,11 @@ def _fields(config: Any) -> dict[str, Any]:
     return {key: getattr(config, key) for key in config.__struct_fields__}
 
 
-def _absent(kind: str, name: str, known: dict[str, Any]) -> NotFoundError:
-    return NotFoundError(
-        f"no {kind} {name!r} in [policy.{kind}]",
-        remedy=f"add [policy.{kind}.{name}]; known: {', '.join(sorted(known)) or 'none'}",
-    )
+def _configured(kind: str, name: str, known: dict[str, C]) -> C:
+    found = known.get(name)
+    if found is None:
+        raise NotFoundError(
+            f"no {kind} {name!r} in [policy.{kind}]",
+            remedy=f"add [policy.{kind}.{name}]; known: {', '.join(sorted(known)) or 'none'}",
+        )
+    return found

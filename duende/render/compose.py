@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from duende.adapters.container.plan import RESTARTS, user_of
 from duende.config.model import DaemonConfig, LogDestination, RestartPolicy
-from duende.errors import PlatformConfigError
-from duende.render.containers import Boxed, boxed, ignored, notes
+from duende.render.containers import Boxed, added_capabilities, boxed, ignored, notes, refuse_device_limits
 from duende.render.written import Note, Rendered, head, refuse_ignored
 from duende.render.yamlfile import dump
-
-RESTARTS = {
-    RestartPolicy.NEVER: "no",
-    RestartPolicy.ALWAYS: "always",
-    RestartPolicy.UNLESS_STOPPED: "unless-stopped",
-}
-UNLIMITED = 10_000
-"""`restart.max_retries` from which on there is no limit."""
+from duende.restart import UNLIMITED
 
 
 def compose(configs: Sequence[DaemonConfig], *, python: str | None = None) -> Rendered:
@@ -73,7 +66,7 @@ def _service(config: DaemonConfig, box: Boxed, contents: dict[str, Any]) -> dict
         "environment": dict(sorted(config.env.items())),
         "env_file": [config.env_file] if config.env_file is not None else [],
         "working_dir": config.working_dir,
-        "user": _user(config),
+        "user": user_of(config),
         "ports": list(settings.ports),
         "volumes": [*(f"{path}:{path}" for path in config.security.writable_paths), *settings.volumes],
         "runtime": settings.runtime,
@@ -94,12 +87,6 @@ def _service(config: DaemonConfig, box: Boxed, contents: dict[str, Any]) -> dict
 def _span(seconds: float) -> str:
     """A duration as Compose reads it: "30s", "1500ms"."""
     return f"{seconds:.0f}s" if seconds == int(seconds) else f"{max(1, round(seconds * 1000))}ms"
-
-
-def _user(config: DaemonConfig) -> str:
-    if config.user is None:
-        return f"0:{config.group}" if config.group is not None else ""
-    return f"{config.user}:{config.group}" if config.group is not None else config.user
 
 
 def _restart(config: DaemonConfig) -> str:
@@ -128,22 +115,15 @@ def _limits(config: DaemonConfig) -> dict[str, Any]:
             limits["ulimits"][name] = value
     if resources.lock_memory:
         limits["ulimits"]["memlock"] = -1
-    if resources.io_read_bps or resources.io_write_bps:
-        raise PlatformConfigError(
-            f"cannot write the I/O limits of {config.name!r} as compose: they need the path of the runtime's device, which is not known here",
-            remedy="leave resources.io_read_bps and io_write_bps out",
-        )
+    refuse_device_limits(config, "compose")
     return limits
 
 
 def _security(config: DaemonConfig) -> dict[str, Any]:
     security = config.security
-    added = [*security.add_capabilities]
-    if config.resources.lock_memory and "IPC_LOCK" not in added:
-        added.append("IPC_LOCK")
     found: dict[str, Any] = {
         "cap_drop": list(security.drop_capabilities),
-        "cap_add": added,
+        "cap_add": added_capabilities(config),
         "security_opt": ["no-new-privileges:true"] if security.no_new_privileges else [],
         "group_add": list(security.supplementary_groups),
         "tmpfs": ["/tmp:rw,nosuid,nodev,mode=1777"] if security.private_tmp else [],  # noqa: S108 (a mount point inside)

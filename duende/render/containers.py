@@ -58,3 +58,24 @@ def notes(config: DaemonConfig, engine: str) -> Iterator[Note]:
         yield Note("readiness.kind", f"{engine} does not hear it: it is started once it runs")
     if config.pid_file is not None:
         yield Note("pid_file", "none is written: the runtime knows the main process itself")
+
+
+def added_capabilities(config: DaemonConfig) -> list[str]:
+    """The capabilities it is given, that for locked memory among them."""
+    names = [*config.security.add_capabilities]
+    if config.resources.lock_memory and "IPC_LOCK" not in names:
+        names.append("IPC_LOCK")
+    return names
+
+
+def refuse_device_limits(config: DaemonConfig, target: str) -> None:
+    """Refuse limits of input and output: engines want the path of a device.
+
+    Raises:
+        PlatformConfigError: there are such limits.
+    """
+    if config.resources.io_read_bps or config.resources.io_write_bps:
+        raise PlatformConfigError(
+            f"cannot write the I/O limits of {config.name!r} as {target}: they need the path of the runtime's device, which is not known here",
+            remedy="leave resources.io_read_bps and io_write_bps out",
+        )

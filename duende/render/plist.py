@@ -15,6 +15,7 @@ from duende.adapters.native.render import DEFAULT_PATH
 from duende.config.model import DaemonConfig, LogDestination, ReadinessKind, RestartPolicy, readiness_of
 from duende.render.bundle import PYTHON, bundle_of
 from duende.render.written import Note, Rendered, head, refuse_ignored
+from duende.restart import UNLIMITED
 
 DOMAIN = "system"
 """A daemon of /Library/LaunchDaemons: the domain in which launchd changes users."""
@@ -77,7 +78,7 @@ def _notes(config: DaemonConfig) -> Iterator[Note]:
     if restart.policy is not RestartPolicy.NEVER:
         if restart.multiplier != 1.0 and restart.initial_delay < restart.max_delay:
             yield Note("restart.multiplier", "launchd's delay is always the same (ThrottleInterval)")
-        if 0 < restart.max_retries < 10_000:
+        if 0 < restart.max_retries < UNLIMITED:
             yield Note("restart.max_retries", "launchd never gives up")
     if config.env_file is not None:
         yield Note("env_file", "launchd reads none")

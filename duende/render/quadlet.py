@@ -7,10 +7,10 @@ import msgspec
 from duende.adapters.systemd.ignored import grows
 from duende.adapters.systemd.render import RESTARTS, description_of, microseconds
 from duende.config.model import DaemonConfig, LogDestination, RestartPolicy
-from duende.errors import PlatformConfigError
-from duende.render.containers import Boxed, boxed, ignored, notes
+from duende.render.containers import Boxed, added_capabilities, boxed, ignored, notes, refuse_device_limits
 from duende.render.unitfile import argument, assemble, quoted, span
 from duende.render.written import Note, Rendered, head, refuse_ignored
+from duende.restart import UNLIMITED
 
 Lines = list[tuple[str, str]]
 
@@ -32,7 +32,7 @@ def quadlet(config: DaemonConfig, *, python: str | None = None) -> Rendered:
     unit: Lines = [("Description", description_of(config).replace("%", "%%"))]
     unit += [("Wants", "network-online.target"), ("After", "network-online.target")]
     restart = config.restart
-    limited = 0 < restart.max_retries < 10_000 and restart.policy is not RestartPolicy.NEVER
+    limited = 0 < restart.max_retries < UNLIMITED and restart.policy is not RestartPolicy.NEVER
     unit.append(("StartLimitIntervalSec", span(microseconds(restart.window)) if limited else "0"))
     if limited:
         unit.append(("StartLimitBurst", str(restart.max_retries + 1)))
@@ -64,7 +64,7 @@ def _container(config: DaemonConfig, box: Boxed) -> Lines:
     lines += [("Environment", quoted(f"{key}={value}")) for key, value in sorted(config.env.items())]
     if config.env_file is not None:
         lines.append(("EnvironmentFile", config.env_file.replace("%", "%%")))
-    lines += [("AddCapability", f"CAP_{name}") for name in _added(config)]
+    lines += [("AddCapability", f"CAP_{name}") for name in added_capabilities(config)]
     if security.drop_capabilities:
         names = ["all" if name == "ALL" else f"CAP_{name}" for name in security.drop_capabilities]
         lines.append(("DropCapability", " ".join(names)))
@@ -98,20 +98,9 @@ def _container(config: DaemonConfig, box: Boxed) -> Lines:
     return lines
 
 
-def _added(config: DaemonConfig) -> list[str]:
-    names = [*config.security.add_capabilities]
-    if config.resources.lock_memory and "IPC_LOCK" not in names:
-        names.append("IPC_LOCK")
-    return names
-
-
 def _arguments(config: DaemonConfig, box: Boxed) -> list[str]:
     resources = config.resources
-    if resources.io_read_bps or resources.io_write_bps:
-        raise PlatformConfigError(
-            f"cannot write the I/O limits of {config.name!r} as quadlet: they need the path of the runtime's device, which is not known here",
-            remedy="leave resources.io_read_bps and io_write_bps out",
-        )
+    refuse_device_limits(config, "quadlet")
     words = [f"--entrypoint={box.bundle.argv[0]}"]
     if resources.memory_bytes:
         words.append(f"--memory={resources.memory_bytes}b")

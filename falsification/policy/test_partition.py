@@ -10,14 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from duende.adapters.contract import SpawnRequest
-from duende.adapters.native.adapter import NativeAdapter
 from duende.config.model import DaemonConfig
 from duende.config.show import to_toml
-from duende.ids import DaemonId
 from duende.states import Phase
 from falsification.kit import Trial, attempt
-from falsification.workbench import ROOT, never
+from falsification.workbench import ROOT, adapter_for, never, request
 from fixtures import partitioned
 
 PORT = 4711
@@ -76,8 +73,7 @@ async def test_a_partition_is_survived(trial: Trial) -> None:
     trial.situation("the network was cut, and that was proven")
     trial.situation("calls failed while it was cut", at_least=3)
     ours, theirs = namespaces(trial)
-    adapter = NativeAdapter(runtime_dir=str(trial.tmp / "n"), state_dir=str(trial.tmp / "n"))
-    trial.defer(adapter.close)
+    adapter = await adapter_for(trial)
 
     async def launch(name: str, inside: str, *argv: str) -> Any:
         config = never(
@@ -88,7 +84,7 @@ async def test_a_partition_is_survived(trial: Trial) -> None:
                 env={"PYTHONPATH": str(ROOT)},
             )
         )
-        return await adapter.launch(SpawnRequest(daemon_id=str(DaemonId.new()), config=config))
+        return await adapter.launch(request(config))
 
     await launch("peer", theirs, "-c", SERVER, str(PORT))
     await trial.until(lambda: reaches(ours), within=15, what="the peer answers")

@@ -126,7 +126,7 @@ mutant(
     "reload-keeps-the-old-configuration",
     breaks="a reload reads the new configuration and goes on with the old one",
     file="duende/host/lifecycle.py",
-    old="                self.config = self.context.config = fresh",
+    old="                self._take(fresh)",
     new="                self.context.config = self.config",
 )
 mutant(

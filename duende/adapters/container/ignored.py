@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from duende.adapters.container.engine import Facts, Runtime
-from duende.adapters.native.ignored import CONFINEMENT
+from duende.adapters.native.ignored import CONFINEMENT, value_of
 from duende.config.model import DaemonConfig, LogDestination, RestartConfig, RestartPolicy
 from duende.errors import PlatformConfigError
 
@@ -39,11 +39,10 @@ def ignored(config: DaemonConfig, facts: Facts) -> Iterator[tuple[str, object, s
             "runtimes set no umask, and only a Daemon class sets its own",
         )
     for key in CONFINEMENT:
-        name = key.partition(".")[2]
         if asked(config, key):
             yield (
                 key,
-                getattr(security, name),
+                value_of(config, key),
                 "the container adapter does not translate it yet; the native adapter does it",
             )
     if config.health_check.watchdog:

@@ -97,7 +97,7 @@ def plan_of(
             LABEL_CONFIG: request.config_hash,
         },
         working_dir=config.working_dir or "",
-        user=_user(config),
+        user=user_of(config),
         groups=config.security.supplementary_groups,
         memory=resources.memory_bytes,
         memory_swap=resources.memory_swap_bytes,
@@ -207,7 +207,8 @@ def _what_to_run(
     return env, (settings.python, "-c", start + RUN, *library, target, "--config-json", encoded)
 
 
-def _user(config: DaemonConfig) -> str:
+def user_of(config: DaemonConfig) -> str:
+    """User and group as runtimes write them: "user:group", either alone, or nothing."""
     if config.user is None:
         return f"0:{config.group}" if config.group is not None else ""
     return f"{config.user}:{config.group}" if config.group is not None else config.user

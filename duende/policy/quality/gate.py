@@ -57,52 +57,31 @@ class QualityGate:
 
     def judge(self, name: str, found: Measures) -> QualityReport:
         """Judge measures; being exactly at a threshold is no violation."""
-        limits, violations = self.config, []
-        if found.complexity and found.max_complexity > limits.max_complexity:
-            for each in found.complexity:
-                if each.value > limits.max_complexity:
-                    said = f"{each.what} has complexity {each.value:.0f}, at most {limits.max_complexity} are allowed"
-                    violations.append(
-                        Violation(
-                            key="max_complexity",
-                            actual=each.value,
-                            threshold=limits.max_complexity,
-                            location=each.place,
-                            message=said,
-                        )
-                    )
+        limits = self.config
+        violations: list[Violation] = []
+
+        def beyond(key: str, actual: float, message: str, location: str = "") -> None:
+            threshold = getattr(limits, key)
+            violations.append(
+                Violation(key=key, actual=actual, threshold=threshold, location=location, message=message)
+            )
+
+        for each in found.complexity:
+            if each.value > limits.max_complexity:
+                said = f"{each.what} has complexity {each.value:.0f}, at most {limits.max_complexity} are allowed"
+                beyond("max_complexity", each.value, said, each.place)
         if len(found.satd) > limits.satd_tolerance:
             said = f"{len(found.satd)} admitted debts, {limits.satd_tolerance} are tolerated, the first: {found.satd[0].what}"
-            violations.append(
-                Violation(
-                    key="satd_tolerance",
-                    actual=len(found.satd),
-                    threshold=limits.satd_tolerance,
-                    location=found.satd[0].place,
-                    message=said,
-                )
-            )
+            beyond("satd_tolerance", len(found.satd), said, found.satd[0].place)
         if found.dead_percent > limits.dead_code_max_percent:
             worst = max(found.dead, key=lambda each: each.value)
             said = (
                 f"{found.dead_percent:.1f} % of the code is dead, at most {limits.dead_code_max_percent:g} % may be, "
                 f"the largest part: {worst.what}"
             )
-            violations.append(
-                Violation(
-                    key="dead_code_max_percent",
-                    actual=found.dead_percent,
-                    threshold=limits.dead_code_max_percent,
-                    location=worst.place,
-                    message=said,
-                )
-            )
+            beyond("dead_code_max_percent", found.dead_percent, said, worst.place)
         score = found.score
         if score < limits.min_quality_score:
             said = f"the score is {score:.1f}, at least {limits.min_quality_score:g} are asked for"
-            violations.append(
-                Violation(
-                    key="min_quality_score", actual=score, threshold=limits.min_quality_score, message=said
-                )
-            )
+            beyond("min_quality_score", score, said)
         return QualityReport(name=name, measures=found, score=score, violations=tuple(violations))

@@ -93,7 +93,7 @@ def measure(paths: Sequence[str], *, used: Iterable[str] = ()) -> Measures:
     lines, worst = 0, 100.0
     texts = {path: text_of(path) for path in paths}
     for path, text in texts.items():
-        parsed(path)
+        parsed(path, text)
         lines += analyze(text).sloc
         worst = min(worst, mi_visit(text, multi=True))
         complexity += [

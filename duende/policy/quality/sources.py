@@ -67,7 +67,7 @@ def _imported(path: str) -> list[str]:
     """Files in the folder of *path*, or below it, that *path* imports."""
     folder = os.path.dirname(path)
     found: list[str] = []
-    for node in ast.walk(parsed(path)):
+    for node in ast.walk(parsed(path, text_of(path))):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -86,14 +86,14 @@ def _imported(path: str) -> list[str]:
     return found
 
 
-def parsed(path: str) -> ast.Module:
-    """The syntax tree of a file.
+def parsed(path: str, text: str) -> ast.Module:
+    """The syntax tree of the *text* of a file.
 
     Raises:
-        ConfigError: it cannot be read, or is no Python.
+        ConfigError: it is no Python.
     """
     try:
-        return ast.parse(text_of(path), path)
+        return ast.parse(text, path)
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"cannot judge {path}: it is no Python: {error}", source=path) from error
 

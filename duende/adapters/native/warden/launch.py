@@ -115,20 +115,21 @@ def deliver(settings: dict[str, Any], items: list[Any]) -> list[tuple[Any, ...]]
 def _warm_up(settings: dict[str, Any]) -> None:
     """Go the way of a start once, as far as a program that does not exist: what is written to on it is copied from the warden now."""
     nothing: tuple[Any, ...] = ("", "/dev/null/nothing", ["nothing"], {}, "")
-    wire.pack(("spawned", 0, spawn(settings, [nothing], [None])))
+    wire.pack(("spawned", 0, spawn(settings, [nothing], [None], [[]])))
 
 
 def spawn(
     settings: dict[str, Any],
     items: list[Any],
     outputs: list[tuple[int, int] | None],
-    places: list[list[int]] | None = None,
+    places: list[list[int]],
 ) -> list[tuple[Any, ...]]:
     """In the midwife, when *settings* are applied: spawn each item, and say (id, pid) or (id, 0, errno, step, about)."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     base = settings.get("env") or {}
     report: list[tuple[Any, ...]] = []
-    for number, (item, output) in enumerate(zip(items, outputs, strict=True)):
+    confinement = settings.get("confine")
+    for item, output, place in zip(items, outputs, places, strict=True):
         daemon_id, path, argv, extra = item[:4]
         out, err = output if output is not None else (null, null)
         actions = [
@@ -137,13 +138,11 @@ def spawn(
             (os.POSIX_SPAWN_DUP2, err, 2),
         ]
         try:
-            confinement = settings.get("confine")
-            if confinement or (places is not None and places[number]):
+            if confinement or place:
                 from duende.adapters.native.warden import (
                     confined,
                 )  # brings enum with it: only where it is needed
 
-                place = places[number] if places is not None else []
                 pid = confined.start(place, path, argv, {**base, **extra}, (null, out, err), confinement)
                 report.append((daemon_id, pid))
                 continue
