@@ -325,8 +325,8 @@ class PlatformAdapter(ABC):
 class SupportsLimits(Protocol):
     """Limits of a daemon that runs can be changed."""
 
-    async def update_limits(self, handle: DaemonHandle, config: DaemonConfig) -> None:
-        """Put the limits of *config* in force at once.
+    async def update_limits(self, handle: DaemonHandle, config: DaemonConfig, before: DaemonConfig) -> None:
+        """Put the limits of *config* in force at once, in the place of those of *before*.
 
         Raises:
             InstanceNotFoundError: it has ended.
@@ -334,8 +334,10 @@ class SupportsLimits(Protocol):
         """
         ...
 
-    async def usage(self, handle: DaemonHandle) -> dict[str, float]:
-        """What is used now, by the keys of `[resources]`, as far as anybody counts it; CPU in percent of a core since it was asked last."""
+    async def usage(self, handle: DaemonHandle, config: DaemonConfig) -> dict[str, float]:
+        """What is used now of the limits of *config*, by the keys of `[resources]`, as far as anybody counts it; rates, and CPU in percent of a
+        core, since it was asked last.
+        """
         ...
 
 

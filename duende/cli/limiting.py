@@ -9,7 +9,8 @@ from duende.cli import exits, output
 from duende.errors import ConfigError
 from duende.manager.client import ManagerClient
 
-SIZES = frozenset(("memory", "swap", "read", "write"))
+RATES = frozenset(("read", "write", "network"))
+SIZES = RATES | {"memory", "swap", "disk"}
 
 
 def do_limits(options: argparse.Namespace) -> int:
@@ -41,9 +42,9 @@ def _shown(name: str, value: Any) -> str:
         return "-"
     if name in SIZES:
         if value == 0:
-            return "no limit" if name in ("read", "write") else "0"
+            return "no limit" if name in (*RATES, "disk") else "0"
         for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
             if value >= size:
-                return f"{value / size:.4g} {unit}" + ("/s" if name in ("read", "write") else "")
-        return f"{value} B"
+                return f"{value / size:.4g} {unit}" + ("/s" if name in RATES else "")
+        return f"{value:.0f} B" + ("/s" if name in RATES else "")
     return f"{value:.1f} %" if name == "cpu" else f"{value:g}"

@@ -45,7 +45,7 @@ _NOT_NEGATIVE = (
     "restart.max_retries", "restart.stable_after", "readiness.settle", "health_check.watchdog",
     "logging.backups", "resources.memory_bytes", "resources.memory_swap_bytes", "resources.io_read_bps",
     "resources.io_write_bps", "resources.core_bytes", "resources.address_space_bytes",
-    "resources.stack_bytes",
+    "resources.stack_bytes", "resources.network_bps", "resources.disk_bytes",
 )  # fmt: skip
 _AT_LEAST_ONE = (
     "count", "resources.pids_max", "resources.open_files_max", "resources.cpu_shares",
@@ -215,6 +215,8 @@ def _resources(resources: ResourceConfig) -> Iterator[Problem]:
             "resources.memory_swap_bytes",
             f"{resources.memory_swap_bytes} is memory plus swap, and below memory_bytes ({memory})",
         )
+    if resources.disk_folder is not None and not resources.disk_folder.startswith("/"):
+        yield "resources.disk_folder", f"{resources.disk_folder!r} must be an absolute path"
     if resources.nice is not None and not -20 <= resources.nice <= 19:
         yield "resources.nice", f"{resources.nice} must be between -20 and 19"
     if resources.lock_memory_required and not resources.lock_memory:
@@ -314,6 +316,18 @@ def _security(config: DaemonConfig) -> Iterator[Problem]:
         yield "security.seccomp", f"{security.seccomp!r} must be one of compute, service, network-service"
     if security.seccomp_action not in ("kill", "errno"):
         yield "security.seccomp_action", f"{security.seccomp_action!r} must be kill or errno"
+    if security.network_namespace is not None:
+        if not security.network_namespace.startswith("/"):
+            yield (
+                "security.network_namespace",
+                f"{security.network_namespace!r} must be an absolute path, as /run/netns/NAME",
+            )
+        for key in ("health_check.port", "readiness.port"):
+            if _get(config, key) is not None:
+                yield (
+                    key,
+                    "is looked for on this host's loopback, and the daemon is in a network namespace of its own; use exec",
+                )
     for path in security.readable_paths:
         if not path.startswith("/"):
             yield "security.readable_paths", f"{path!r} must be an absolute path"

@@ -49,7 +49,7 @@ SIZES = frozenset(
     (
     "resources.memory_bytes", "resources.memory_swap_bytes", "resources.io_read_bps",
     "resources.io_write_bps", "resources.core_bytes", "resources.stack_bytes",
-    "resources.address_space_bytes", "logging.max_bytes",
+    "resources.address_space_bytes", "resources.network_bps", "resources.disk_bytes", "logging.max_bytes",
     )
 )  # fmt: skip
 MOST_MISTAKES = 100

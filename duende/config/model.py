@@ -62,6 +62,12 @@ class ResourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     io_write_bps: int = 0
     io_devices: tuple[str, ...] = ()
     """Disks that the two before are for, as "/dev/vda"; absent: that of the working folder (natively)."""
+    network_bps: int = 0
+    """Bytes a second that leave `security.network_namespace`; 0 is no limit."""
+    disk_bytes: int = 0
+    """Bytes that `disk_folder` may hold, by the quota of its file system; 0 sets none, and `duende limits NAME disk=0` takes one away."""
+    disk_folder: str | None = None
+    """The folder that `disk_bytes` is for; absent: `working_dir`."""
     pids_max: int = 100
     open_files_max: int = 1024
     lock_memory: bool = False
@@ -171,6 +177,8 @@ class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What a forbidden call does: kill the daemon by SIGSYS, or fail with EPERM ("errno")."""
     network: bool = True
     """Without it socket(2) gives EPERM for every family but AF_UNIX, which readiness and health need."""
+    network_namespace: str | None = None
+    """The network namespace it runs in, one that somebody made: a file of /run/netns (ip-netns(8)) or /proc/PID/ns/net."""
     readable_paths: tuple[str, ...] = ()
     """Absolute paths it may read and execute below; with any, nothing else but these, what programs need to start, and `writable_paths`."""
 

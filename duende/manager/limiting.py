@@ -22,6 +22,8 @@ NAMES = {
     "pids": "pids_max",
     "read": "io_read_bps",
     "write": "io_write_bps",
+    "network": "network_bps",
+    "disk": "disk_bytes",
 }
 """What people write, and the key under `[resources]`; the key itself may be written too."""
 
@@ -74,9 +76,9 @@ async def limits_of(supervisor: Supervisor, values: Mapping[str, str]) -> dict[s
         )
     if values:
         wanted = changed(supervisor.config, values)
-        await adapter.update_limits(handle, wanted)
+        await adapter.update_limits(handle, wanted, supervisor.config)
         supervisor.config = wanted
-    used = await adapter.usage(handle)
+    used = await adapter.usage(handle, supervisor.config)
     resources = supervisor.config.resources
     return {
         name: {"key": f"resources.{key}", "limit": getattr(resources, key), "used": used.get(key)}

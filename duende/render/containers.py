@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from duende.adapters.container.settings import Settings, settings_of
+from duende.adapters.native.ignored import BOUNDS
 from duende.config.model import DaemonConfig, LogDestination, ReadinessKind, readiness_of
 from duende.errors import PlatformConfigError
 from duende.render.bundle import Bundle, bundle_of
@@ -44,6 +45,11 @@ def ignored(config: DaemonConfig) -> Iterator[tuple[str, str]]:
     yield "resources.nice", "runtimes set no niceness"
     yield "security.umask", "runtimes set no umask"
     yield "health_check.watchdog", "no runtime keeps a watchdog"
+    for key in BOUNDS:
+        yield key, "containers have a network and a disk of their own, and no such limit of them"
+    for key in ("security.seccomp", "security.seccomp_deny"):
+        yield key, "it needs a profile in a file of its own on the machine that runs the container"
+    yield "security.readable_paths", "a container sees its image and its volumes, and nothing else"
     if config.logging.path is not None:
         yield "logging.path", "a runtime keeps the output in a place of its own"
     if config.logging.destination is LogDestination.INHERIT:

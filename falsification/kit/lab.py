@@ -13,7 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PACKAGES = ("redis-server", "nginx", "postgresql", "runit", "s6", "gcc", "libc6-dev", "iproute2")
+PACKAGES = (
+    "redis-server",
+    "nginx",
+    "postgresql",
+    "runit",
+    "s6",
+    "gcc",
+    "libc6-dev",
+    "iproute2",
+    "iperf3",
+    "btrfs-progs",
+)
 """Programs to supervise, peers of the bench, and the compiler of the tiny static daemon."""
 RUNTIMES = {
     "dockerd": "docker.io",

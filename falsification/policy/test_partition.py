@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 import sys
 import time
@@ -14,12 +13,11 @@ from duende.config.model import DaemonConfig
 from duende.config.show import to_toml
 from duende.states import Phase
 from falsification.kit import Trial, attempt
+from falsification.surroundings import THERE, command, namespaces
 from falsification.workbench import ROOT, adapter_for, never, request
 from fixtures import partitioned
 
 PORT = 4711
-HERE, THERE = "10.213.0.1", "10.213.0.2"
-"""Addresses that exist in the namespaces of the trial only."""
 SERVER = """
 import socketserver, sys
 class Pong(socketserver.StreamRequestHandler):
@@ -35,26 +33,6 @@ with Server(("0.0.0.0", int(sys.argv[1])), Pong) as server:
 REACH = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1).close()"
 CUT = 3.0
 """Seconds of the partition."""
-
-
-def command(*words: str) -> None:
-    """Run a command that must succeed."""
-    subprocess.run(words, check=True, capture_output=True, timeout=30)
-
-
-def namespaces(trial: Trial) -> tuple[str, str]:
-    """Two network namespaces with a wire between them, gone with the trial."""
-    mark = secrets.token_hex(3)
-    ours, theirs = f"duende-{mark}-a", f"duende-{mark}-b"
-    for name in (ours, theirs):
-        command("ip", "netns", "add", name)
-        trial.defer(command, "ip", "netns", "delete", name)
-    command("ip", "-n", ours, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", theirs)
-    for name, address in ((ours, HERE), (theirs, THERE)):
-        command("ip", "-n", name, "address", "add", f"{address}/24", "dev", "wire")
-        command("ip", "-n", name, "link", "set", "wire", "up")
-        command("ip", "-n", name, "link", "set", "lo", "up")
-    return ours, theirs
 
 
 def reaches(name: str) -> bool:

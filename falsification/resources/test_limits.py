@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ GUEST_WITHIN = 90.0
 """Seconds until the guest has said all: it boots, and everything in it is emulated."""
 LIMIT_MIB, WANTED_MIB = 32, 64
 QUOTA = 30.0
-BPS = 4 << 20
 
 
 async def in_guest(trial: Trial, kind: str) -> dict[str, dict[str, Any]]:
@@ -156,54 +154,3 @@ async def test_process_limit_bites(trial: Trial) -> None:
         )
         trial.check(found["pids"]["proven"], f"v{version}: and nothing is left after its stop")
         trial.reached("a daemon forked up to its limit", found["enough pids"]["said"] == "got all 20")
-
-
-WRITER = """
-import mmap, os, sys, time
-block = mmap.mmap(-1, 1 << 20)
-block.write(b"x" * (1 << 20))
-fd = os.open(sys.argv[1], os.O_WRONLY | os.O_DIRECT)
-size, written, began = int(sys.argv[2]), 0, time.monotonic()
-while time.monotonic() - began < float(sys.argv[3]):
-    os.lseek(fd, written % size, os.SEEK_SET)
-    written += os.write(fd, memoryview(block)[: 1 << 16])
-print(f"{written} {time.monotonic() - began}", flush=True)
-time.sleep(600)
-"""
-
-
-def loop_device(trial: Trial, mib: int) -> str:
-    """A block device on a file of the trial's, gone with it."""
-    file = trial.tmp / "disk.img"
-    with file.open("wb") as made:
-        made.truncate(mib << 20)
-    done = subprocess.run(
-        ["losetup", "--find", "--show", str(file)], capture_output=True, text=True, check=True, timeout=30
-    )
-    device = done.stdout.strip()
-    trial.defer(lambda: subprocess.run(["losetup", "--detach", device], check=True, timeout=30))
-    return device
-
-
-@attempt("F025", timeout=90, alone=True, saboteurs=["io-limit-is-not-written"])
-async def test_io_bandwidth_limit_bites(trial: Trial) -> None:
-    """A daemon that writes flat out to a block device, past the page cache, stays within its limit; without it, it is faster."""
-    trial.situation("the device was faster than the limit")
-    adapter = await adapter_for(trial)
-    device = loop_device(trial, 64)
-
-    async def rate(seconds: float, **limits: Any) -> float:
-        handle = await limited.launch(
-            adapter, limited.program("writer", WRITER, device, 64 << 20, seconds, **limits)
-        )
-        line = await limited.said(adapter, handle, seconds + 20)
-        await adapter.stop(handle, 5.0)
-        written, took = line.split()
-        return int(written) / float(took)
-
-    free = await rate(1.0)
-    trial.reached("the device was faster than the limit", free > 2 * BPS)
-    bound = await rate(trial.rounds(normal=10, under_saboteur=3), io_write_bps=BPS, io_devices=(device,))
-    trial.figure("throughput without a limit", free / 1e6, unit="MB/s")
-    trial.figure("throughput of the limit", 100 * bound / BPS, unit="%")
-    trial.check(bound <= BPS, f"throughput is within the limit: {bound:.0f} of {BPS} bytes a second")

@@ -103,7 +103,7 @@ async def handed_over(trial: Trial) -> None:
     trial.defer(second.close)
     trial.check(await second.adopt(handle) is Ownership.OURS, "the next adapter adopts it")
     trial.check(shown(handle.pid) == EXPECTED, f"its limits are what they were: {shown(handle.pid)}")
-    await second.update_limits(handle, limited.program("kept", "", **{**LIMITS, "pids_max": 9}))
+    await second.update_limits(handle, limited.program("kept", "", **{**LIMITS, "pids_max": 9}), config)
     trial.check(shown(handle.pid)["pids.max"] == "9", f"and can be changed: {shown(handle.pid)}")
     proof = await second.stop(handle, 5.0)
     trial.check(

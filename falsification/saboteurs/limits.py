@@ -5,6 +5,7 @@ from __future__ import annotations
 from falsification.kit.saboteur import mutant
 
 WRITES, GROUPS = "duende/policy/cgroups/writes.py", "duende/adapters/native/groups.py"
+BOUNDS = "duende/adapters/bounds.py"
 
 mutant(
     "memory-limit-is-not-written",
@@ -82,4 +83,39 @@ mutant(
     file="duende/supervisor.py",
     old='            self._emit("limit", event.detail)',
     new="            pass",
+)
+mutant(
+    "network-limit-is-not-set",
+    breaks="a network namespace is entered, and what leaves it is not shaped",
+    file=BOUNDS,
+    old="            Shaper(_namespace(config)).apply(config.resources.network_bps)\n",
+    new="            pass\n",
+)
+mutant(
+    "network-rate-is-taken-for-bits",
+    breaks="a rate in bytes is told to tc eight times too high",
+    file="duende/policy/traffic.py",
+    old="    rate = max(1, int(bps - bucket / WINDOW))\n",
+    new="    rate = max(1, 8 * int(bps - bucket / WINDOW))\n",
+)
+mutant(
+    "daemon-stays-in-the-hosts-network",
+    breaks="a namespace is shaped, and the daemon does not enter it",
+    file="duende/kernel/namespaces.py",
+    old="        if libc.setns(ctypes.c_int(fd), ctypes.c_int(CLONE_NEWNET)) != 0:\n",
+    new="        if libc is None:\n",
+)
+mutant(
+    "disk-quota-is-not-set",
+    breaks="the folder is looked at, and its quota is not set",
+    file=BOUNDS,
+    old="            DiskQuota(_folder(config)).apply(config.resources.disk_bytes)\n",
+    new="            DiskQuota(_folder(config))\n",
+)
+mutant(
+    "disk-quota-counts-what-is-not-shared",
+    breaks="the limit is set for another figure than the bytes that the folder refers to",
+    file="duende/kernel/quota.py",
+    old='        struct.pack("=QQQQQQ", 0, BTRFS_QGROUP_LIMIT_MAX_RFER, most, 0, 0, 0),\n',
+    new='        struct.pack("=QQQQQQ", 0, 0, most, 0, 0, 0),\n',
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from duende.adapters.container.engine import Facts, Runtime
-from duende.adapters.native.ignored import CONFINEMENT, value_of
+from duende.adapters.native.ignored import BOUNDS, CONFINEMENT, value_of
 from duende.config.model import DaemonConfig, LogDestination, RestartConfig, RestartPolicy
 from duende.errors import PlatformConfigError
 
@@ -44,6 +44,13 @@ def ignored(config: DaemonConfig, facts: Facts) -> Iterator[tuple[str, object, s
                 key,
                 value_of(config, key),
                 "the container adapter does not translate it yet; the native adapter does it",
+            )
+    for key in BOUNDS:
+        if asked(config, key):
+            yield (
+                key,
+                value_of(config, key),
+                "engines have no such limit; the native and systemd adapters set it",
             )
     if config.health_check.watchdog:
         yield (

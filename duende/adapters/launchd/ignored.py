@@ -17,6 +17,9 @@ IGNORED = {
     "resources.cpu_shares": _NO_KEY,
     "resources.io_read_bps": _NO_KEY,
     "resources.io_write_bps": _NO_KEY,
+    "resources.network_bps": _NO_KEY,
+    "resources.disk_bytes": _NO_KEY,
+    "resources.disk_folder": _NO_KEY,
     "resources.pids_max": "NumberOfProcesses counts all processes of the user, not those of the daemon",
     "resources.address_space_bytes": _NO_KEY,
     "security.no_new_privileges": _NO_KEY,
@@ -29,6 +32,7 @@ IGNORED = {
     "security.seccomp": "macOS filters system calls in another way (sandbox_init(3)), which is deprecated",
     "security.seccomp_deny": "macOS filters system calls in another way (sandbox_init(3)), which is deprecated",
     "security.network": _NO_KEY,
+    "security.network_namespace": "macOS has no network namespaces",
     "security.readable_paths": _NO_KEY,
     "health_check.watchdog": "the manager asks by health checks instead",
 }

@@ -22,6 +22,7 @@ from duende.adapters.contract import (
 )
 from duende.adapters.native import foreign
 from duende.adapters.native.exchange import Exchange
+from duende.adapters.native.ignored import asks_for_bounds
 from duende.adapters.native.link import Link
 from duende.adapters.native.logs import tail
 from duende.adapters.native.probe import probe_native
@@ -97,15 +98,19 @@ class NativeAdapter(Exchange, PlatformAdapter):
     async def launch_many(self, requests: Sequence[SpawnRequest]) -> list[DaemonHandle | Exception]:
         """Start all *requests* side by side; a handle or the error of each, in order."""
         link = await self._ready_link()
-        batch = self.begin_batch(link, requests)
+        refused = await self._bound(requests)
+        batch = self.begin_batch(
+            link,
+            [request for request in requests if request.daemon_id not in refused] if refused else requests,
+        )
         try:
             async with asyncio.timeout(SPAWN_TIMEOUT + SPAWN_EACH * len(requests)):
                 await asyncio.shield(batch.done)
         except TimeoutError:
             batch.late = True
             late = PlatformTimeoutError("start a daemon", SPAWN_TIMEOUT)
-            return [batch.results.get(request.daemon_id, late) for request in requests]
-        return [batch.results[request.daemon_id] for request in requests]
+            return [{**batch.results, **refused}.get(request.daemon_id, late) for request in requests]
+        return [refused.get(request.daemon_id) or batch.results[request.daemon_id] for request in requests]
 
     def begin_batch(self, link: Link, requests: Sequence[SpawnRequest]) -> Batch:
         """Send a batch to the warden; its `done` is set when all are answered."""
@@ -277,9 +282,13 @@ class NativeAdapter(Exchange, PlatformAdapter):
             grouped = list(explain_group(limiter, config))
             keys = {report.key for report in grouped}
             reports = [report for report in reports if report.key not in keys] + grouped
+        if asks_for_bounds(config):
+            from duende.adapters import bounds
+
+            reports += await asyncio.to_thread(lambda: list(bounds.explain(config)))
         return reports
 
-    async def update_limits(self, handle: DaemonHandle, config: DaemonConfig) -> None:
+    async def update_limits(self, handle: DaemonHandle, config: DaemonConfig, before: DaemonConfig) -> None:
         """Put the limits of *config* in force for a daemon that runs; see `SupportsLimits`.
 
         Raises:
@@ -288,11 +297,22 @@ class NativeAdapter(Exchange, PlatformAdapter):
         """
         if foreign.verify(handle, self._boot) is not Ownership.OURS:
             raise InstanceNotFoundError(f"cannot limit {handle.name!r}: it does not run")
-        self.groups.update(handle, config)
+        grouped = asks_for_group(config) or asks_for_group(before)
+        if grouped:
+            self.groups.update(handle, config)
+        if asks_for_bounds(config) or asks_for_bounds(before):
+            from duende.adapters import bounds
 
-    async def usage(self, handle: DaemonHandle) -> dict[str, float]:
-        """What its group uses; see `SupportsLimits`."""
-        return self.groups.usage(handle)
+            try:
+                await asyncio.to_thread(bounds.apply, config, before)
+            except PlatformError:
+                if grouped:
+                    self.groups.update(handle, before)
+                raise
+
+    async def usage(self, handle: DaemonHandle, config: DaemonConfig) -> dict[str, float]:
+        """What its group, folder and network namespace use; see `SupportsLimits`."""
+        return {**self.groups.usage(handle), **await self._bounds_used(handle, config)}
 
     async def pause(self, handle: DaemonHandle) -> None:
         """Stop it from running."""
@@ -320,6 +340,8 @@ class NativeAdapter(Exchange, PlatformAdapter):
                 record.watch.close()
             if self._groups is not None:
                 self._groups.discard(daemon_id)
+            if self._bounds is not None:
+                self._bounds.forget(daemon_id)
             pipe = f"{self.runtime_dir}/{daemon_id}.log"
             if self._link is not None and not self._link.closed:
                 self._link.send("log", "close", daemon_id)

@@ -19,18 +19,21 @@ from duende.adapters.contract import (
     StopCertificate,
 )
 from duende.adapters.native import foreign, parse
+from duende.adapters.native.ignored import asks_for_bounds
 from duende.adapters.native.link import Link, open_link
 from duende.adapters.native.logs import prepare
 from duende.adapters.native.notify import NotifySocket
 from duende.adapters.native.records import SPAWN_TIMEOUT, STOP_MARGIN, Batch, Record
 from duende.adapters.native.render import Launch, Renderer
 from duende.adapters.native.warden import word
-from duende.errors import PlatformIOError, PlatformTimeoutError, SpawnError
+from duende.config.model import DaemonConfig
+from duende.errors import DuendeError, PlatformIOError, PlatformTimeoutError, SpawnError
 from duende.kernel.process import boot_id, read_stat, start_time
 from duende.states import ProcessExit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from duende.adapters.bounds import Usage
     from duende.adapters.native.groups import Groups
 
 
@@ -73,6 +76,7 @@ class Exchange:
         self._notify: NotifySocket | None = None
         self.renderer = Renderer(self.runtime_dir, self.state_dir, dict(os.environ))
         self._groups: Groups | None = None
+        self._bounds: Usage | None = None
 
     @property
     def groups(self) -> Groups:
@@ -82,6 +86,28 @@ class Exchange:
 
             self._groups = Groups(self.runtime_dir, self._emit)
         return self._groups
+
+    async def _bound(self, requests: Sequence[SpawnRequest]) -> dict[str, Exception]:
+        """Set the limits of folders and network namespaces ahead of a start; the errors of those that cannot be limited."""
+        refused: dict[str, Exception] = {}
+        for request in requests:
+            if asks_for_bounds(request.config):
+                from duende.adapters import bounds
+
+                try:
+                    await asyncio.to_thread(bounds.apply, request.config)
+                except DuendeError as error:
+                    refused[request.daemon_id] = error
+        return refused
+
+    async def _bounds_used(self, handle: DaemonHandle, config: DaemonConfig) -> dict[str, float]:
+        if not asks_for_bounds(config):
+            return {}
+        if self._bounds is None:
+            from duende.adapters.bounds import Usage
+
+            self._bounds = Usage()
+        return await asyncio.to_thread(self._bounds.of, handle.daemon_id, config)
 
     async def _ready_link(self) -> Link:
         try:

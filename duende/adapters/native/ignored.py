@@ -24,6 +24,13 @@ CONTROLLED = {
 """Dotted key -> the controller of control groups that it needs (cgroup-v2.rst)."""
 CONFINEMENT = ("security.seccomp", "security.seccomp_deny", "security.network", "security.readable_paths")
 """Keys that only a process itself can do, between fork and execve."""
+BOUNDS = (
+    "resources.disk_bytes",
+    "resources.network_bps",
+    "resources.disk_folder",
+    "security.network_namespace",
+)
+"""Keys of limits that are no process's (`duende.adapters.bounds`): an adapter that does not set them refuses them."""
 _DEFAULTS = DaemonConfig(name="defaults", binary_path="/")
 
 
@@ -44,6 +51,15 @@ def refuse_ignored(config: DaemonConfig) -> None:
                 f"cannot apply {key} = {value_of(config, key)!r} to {config.name!r} natively: {why}",
                 remedy="use the systemd or container adapter, or set best_effort = true to run without it",
             )
+
+
+def asks_for_bounds(config: DaemonConfig) -> bool:
+    """Whether a limit was asked for that `duende.adapters.bounds` sets; most daemons ask for none, and nothing is imported for them."""
+    return bool(
+        config.resources.disk_bytes
+        or config.resources.network_bps
+        or config.security.network_namespace is not None
+    )
 
 
 def asked(config: DaemonConfig, key: str) -> bool:

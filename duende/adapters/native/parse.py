@@ -22,6 +22,14 @@ _STEPS = {
     "group": ("cannot become group {about}", {1: "only root may change the group"}),
     "limit": ("cannot set {about}", {1: "a limit above the hard limit needs CAP_SYS_RESOURCE"}),
     "nice": ("cannot set niceness {about}", {13: "only root may go below 0", 1: "only root may go below 0"}),
+    "network_namespace": (
+        "cannot enter the network namespace {about}",
+        {
+            2: "make it: ip netns add NAME",
+            22: "that is no network namespace: name a file of /run/netns",
+            1: "only root may enter one",
+        },
+    ),
     "log": ("cannot open the log pipe {about}", {}),
     "fork": (
         "cannot create a process {about}",

@@ -227,6 +227,8 @@ class Renderer:
             settings["umask"] = config.security.umask
         if config.security.no_new_privileges:
             settings["no_new_privs"] = True
+        if config.security.network_namespace is not None:
+            settings["network_namespace"] = config.security.network_namespace
         self._confine(config, settings)
         env = {key: self._environ[key] for key in INHERITED if key in self._environ}
         env.setdefault("PATH", DEFAULT_PATH)

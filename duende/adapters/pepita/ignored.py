@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from duende.adapters.native.ignored import CONFINEMENT, value_of
+from duende.adapters.native.ignored import BOUNDS, CONFINEMENT, value_of
 from duende.config.model import DaemonConfig, LogDestination
 from duende.errors import PlatformConfigError
 
@@ -35,6 +35,9 @@ def ignored(config: DaemonConfig) -> Iterator[tuple[str, object, str]]:
     for key in CONFINEMENT:
         if asked(config, key):
             yield key, value_of(config, key), "what runs in a guest is confined by the guest"
+    for key in BOUNDS:
+        if asked(config, key):
+            yield key, value_of(config, key), "a guest has no disk and no network of this host"
     if config.health_check.watchdog:
         yield (
             "health_check.watchdog",

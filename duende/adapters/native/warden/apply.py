@@ -34,6 +34,12 @@ def apply_settings(settings: dict[str, Any]) -> None:
         step = "umask"
         if (mask := settings.get("umask")) is not None:
             os.umask(mask)
+        step = "network_namespace"
+        if about := settings.get("network_namespace", ""):
+            from duende.kernel.namespaces import enter_network
+
+            enter_network(about)
+            about = ""
         step = "nice"
         if (nice := settings.get("nice")) is not None and nice != os.getpriority(os.PRIO_PROCESS, 0):
             about = str(nice)

@@ -219,6 +219,9 @@ def test_everything_ignored_is_refused_when_asked_for() -> None:
             cpu_shares=2,
             io_read_bps=1,
             io_write_bps=1,
+            network_bps=1,
+            disk_bytes=1,
+            disk_folder="/tmp",
             pids_max=3,
             address_space_bytes=1 << 30,
         ),
@@ -233,6 +236,7 @@ def test_everything_ignored_is_refused_when_asked_for() -> None:
             seccomp="service",
             seccomp_deny=("mount",),
             network=False,
+            network_namespace="/run/netns/a",
             readable_paths=("/usr",),
         ),
     )
