@@ -23,6 +23,7 @@ _IGNORED = {
     "resources.stack_bytes": "pods have no limits of setrlimit(2)",
     "resources.io_read_bps": "pods have no limits of input and output",
     "resources.io_write_bps": "pods have no limits of input and output",
+    "security.network": "a pod always has a network, which a NetworkPolicy of the cluster can shut",
     "resources.lock_memory": "pods have no limit of locked memory to raise",
     "logging.max_bytes": "the kubelet rotates for all containers alike",
     "logging.backups": "the kubelet rotates for all containers alike",

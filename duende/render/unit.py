@@ -87,6 +87,9 @@ def _settings(config: DaemonConfig) -> list[tuple[str, str]]:
 def _ignored(config: DaemonConfig) -> Iterator[tuple[str, str]]:
     for key in ("health_check.exec", "health_check.port"):
         yield key, "systemd runs no health checks; health_check.watchdog is its own way"
+    for key in ("resources.disk_bytes", "resources.disk_folder", "resources.network_bps"):
+        yield key, "systemd has no such limit; duende's own manager sets it"
+    yield "security.readable_paths", "systemd has no landlock, and hides paths only one by one"
     if config.logging.destination is LogDestination.FILE:
         why = "the journal, or logrotate(8), has limits of its own"
         yield "logging.max_bytes", why

@@ -25,8 +25,8 @@ mutant(
     "profile-lacks-a-call",
     breaks="no profile allows epoll_wait, which servers wait in",
     file=PROFILES,
-    old="for name in (names | set(security.seccomp_allow)) if name in table}",
-    new='for name in (names | set(security.seccomp_allow)) if name in table and not name.startswith("epoll")}',
+    old="in (table if calls.allowed is None else calls.allowed) if name in table}",
+    new='in (table if calls.allowed is None else calls.allowed) if name in table and not name.startswith("epoll")}',
 )
 mutant(
     "filter-kills-everything",
@@ -46,7 +46,7 @@ mutant(
     "network-stays-on",
     breaks="sockets are of any family",
     file=PROFILES,
-    old='        unix_only=None if network else table["socket"],',
+    old='        unix_only=table["socket"] if calls.unix_only else None,',
     new="        unix_only=None,",
 )
 mutant(

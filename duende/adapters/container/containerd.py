@@ -150,6 +150,10 @@ class Containerd:
                 for each in mounts
             ],
             "HostConfig": {
+                "SecurityOpt": [f"seccomp={msgspec.json.encode(linux['seccomp']).decode()}"]
+                if linux.get("seccomp")
+                else [],
+                "NetworkMode": "none" if _own_network(linux) else "host",
                 "Memory": memory.get("limit"),
                 "CpuQuota": cpu.get("quota"),
                 "CpuPeriod": cpu.get("period"),
@@ -350,3 +354,9 @@ def _last_error(stderr: str) -> str:
     """Ctr's own last line; it starts with its name."""
     lines = [line for line in stderr.splitlines() if line.startswith("ctr: ")]
     return lines[-1].removeprefix("ctr: ") if lines else (stderr.strip().splitlines() or [""])[-1]
+
+
+def _own_network(linux: dict[str, Any]) -> bool:
+    """Whether a container has a network namespace of its own that nobody connects; by `--cni` it is one with a path."""
+    spaces = [each for each in linux.get("namespaces") or () if each.get("type") == "network"]
+    return bool(spaces) and not spaces[0].get("path")

@@ -63,6 +63,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     add_capabilities: tuple[str, ...] = ()
     drop_capabilities: tuple[str, ...] = ()
     no_new_privileges: bool = False
+    seccomp: str = ""
+    """A profile of its own, as text or as the path of a file; empty is the runtime's."""
     read_only: bool = False
     tmpfs: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()

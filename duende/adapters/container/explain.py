@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from duende.adapters.container.cgroup import Group
+from duende.adapters.container.confined import confined
 from duende.adapters.container.engine import Facts, Runtime
 from duende.adapters.container.ignored import asked, ignored
 from duende.adapters.container.plan import CPU_PERIOD
@@ -33,6 +34,7 @@ def explain(
     found = [
         *_limits(config, answer.get("HostConfig") or {}, group, left_out),
         *_processes(config, pid),
+        *confined(config, answer, status_fields(pid) if pid else {}),
         *_container(config, answer, pid),
         *_health(config, answer, facts),
         *_policies(config, answer, facts),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from duende.adapters.container.engine import Facts, Runtime
-from duende.adapters.native.ignored import BOUNDS, CONFINEMENT, value_of
+from duende.adapters.native.ignored import BOUNDS, value_of
 from duende.config.model import DaemonConfig, LogDestination, RestartConfig, RestartPolicy
 from duende.errors import PlatformConfigError
 
@@ -38,13 +38,12 @@ def ignored(config: DaemonConfig, facts: Facts) -> Iterator[tuple[str, object, s
             f"{security.umask:04o}",
             "runtimes set no umask, and only a Daemon class sets its own",
         )
-    for key in CONFINEMENT:
-        if asked(config, key):
-            yield (
-                key,
-                value_of(config, key),
-                "the container adapter does not translate it yet; the native adapter does it",
-            )
+    if security.readable_paths:
+        why = "a container sees its image and what is mounted into it, and nothing else"
+        yield "security.readable_paths", security.readable_paths, why
+    if security.seccomp is None and security.seccomp_deny:
+        why = "the runtime's own filter would be replaced by a wider one; name a profile in security.seccomp too"
+        yield "security.seccomp_deny", security.seccomp_deny, why
     for key in BOUNDS:
         if asked(config, key):
             yield (

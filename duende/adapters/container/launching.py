@@ -14,6 +14,7 @@ import msgspec
 from duende.adapters.container import parse, source
 from duende.adapters.container.cgroup import device_of
 from duende.adapters.container.checks import check_of
+from duende.adapters.container.confined import handed_over
 from duende.adapters.container.engine import Engine, Facts, Plan, Runtime
 from duende.adapters.container.history import keep_tail
 from duende.adapters.container.ignored import refuse_ignored
@@ -73,6 +74,9 @@ class Launching(Sweeping):
                     raise
             # Nobody asked for an init by name, and the runtime has none: `stop` does without.
             self._no_init.add(engine.socket)
+            plan = self._plan(
+                request, settings, facts
+            )  # again: what was written for the first one went with it
             return await self._run(engine, msgspec.structs.replace(plan, init=False), request, pull=pull)
 
     def _plan(self, request: SpawnRequest, settings: Settings, facts: Facts) -> Plan:
@@ -106,6 +110,7 @@ class Launching(Sweeping):
             nproc=_process_limit() if facts.runtime is Runtime.PODMAN else 0,
             log_path=f"{self.state_dir}/logs/{config.name}-{request.daemon_id[:8]}.log",
             file_env=file_env,
+            seccomp=handed_over(config, facts.runtime, self._profile_path(request.daemon_id)),
         )
 
     def _image_of(self, config: DaemonConfig) -> str:
@@ -138,13 +143,17 @@ class Launching(Sweeping):
     def _daemon_paths(self, daemon_id: str) -> tuple[str, str]:
         return f"{self.runtime_dir}/containers/{daemon_id[:13]}", f"{self.runtime_dir}/{daemon_id[:13]}.sock"
 
+    def _profile_path(self, daemon_id: str) -> str:
+        return f"{self.runtime_dir}/containers/{daemon_id[:13]}.seccomp.json"
+
     def _drop_dir(self, daemon_id: str) -> None:
         folder, link = self._daemon_paths(daemon_id)
         shutil.rmtree(folder, ignore_errors=True)
-        try:
-            os.unlink(link)
-        except OSError:
-            pass  # a program has none, and a folder that is gone has nothing left either
+        for path in (link, self._profile_path(daemon_id)):
+            try:
+                os.unlink(path)
+            except OSError:
+                pass  # most have none, and a folder that is gone has nothing left either
 
     async def _make_room(self, engine: Engine, plan: Plan, daemon_id: str) -> None:
         """Remove the container of an earlier run of the same daemon; the end of its output is kept."""

@@ -62,6 +62,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where containerd is to write the output."""
     file_env: dict[str, str] = {}
     """What env_file says."""
+    seccomp: str = ""
+    """The profile of system calls as the runtime takes it: as text, or the path of a file; empty for the runtime's own."""
 
 
 def container_name(name: str, daemon_id: str) -> str:
@@ -110,7 +112,9 @@ def plan_of(
         ulimits=_ulimits(config, facts, place),
         add_capabilities=_added(config),
         drop_capabilities=config.security.drop_capabilities,
-        no_new_privileges=config.security.no_new_privileges,
+        # Without it runtimes put the filter on before they give up their rights, which no profile leaves them the calls for.
+        no_new_privileges=config.security.no_new_privileges or bool(place.seccomp),
+        seccomp=place.seccomp,
         read_only=config.security.read_only_root,
         tmpfs=("/tmp",) if config.security.private_tmp else (),  # noqa: S108  (a mount point inside)
         mounts=_mounts(config, settings, place, found),

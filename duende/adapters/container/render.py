@@ -44,7 +44,10 @@ def _host(plan: Plan) -> dict[str, Any]:
         "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in plan.ulimits.items()],
         "CapAdd": list(plan.add_capabilities),
         "CapDrop": list(plan.drop_capabilities),
-        "SecurityOpt": ["no-new-privileges"] if plan.no_new_privileges else [],
+        "SecurityOpt": [
+            *(["no-new-privileges"] if plan.no_new_privileges else ()),
+            *([f"seccomp={plan.seccomp}"] if plan.seccomp else ()),
+        ],
         "ReadonlyRootfs": plan.read_only,
         "Tmpfs": dict.fromkeys(plan.tmpfs, "rw,nosuid,nodev,mode=1777"),
         "Mounts": [_mount(each) for each in plan.mounts],
@@ -122,6 +125,8 @@ def ctr_arguments(plan: Plan, log: str) -> list[str]:
     if plan.oci_runtime:
         words += ["--runc-binary", plan.oci_runtime]
     words += ["--seccomp"]  # Docker and Podman have their default filter on as well
+    if plan.seccomp:
+        words += ["--seccomp-profile", plan.seccomp]
     words += ["--log-uri", f"file://{log}"] if log else ["--null-io"]
     return [*words, plan.image, plan.name, *plan.argv]
 

@@ -61,6 +61,15 @@ def settings_of(config: DaemonConfig) -> Settings:
     for key in ("network", "python"):
         if not getattr(found, key):
             raise _wrong(config, key, "", "leave it out, or name one")
+    if not config.security.network:
+        if found.network not in (NETWORK, "none"):
+            raise _wrong(
+                config,
+                "network",
+                found.network,
+                "leave it out: security.network = false takes the network away",
+            )
+        found = msgspec.structs.replace(found, network="none")
     if found.network.startswith("container:"):
         raise _wrong(
             config,

@@ -23,6 +23,7 @@ from duende.adapters.contract import (
     SpawnRequest,
     StopCertificate,
 )
+from duende.adapters.native.ignored import asks_for_bounds
 from duende.adapters.systemd import journal, memory, parse
 from duende.adapters.systemd.asking import GONE
 from duende.adapters.systemd.bus import PROPERTIES, SERVICE, UNIT, Refusal
@@ -265,9 +266,14 @@ class SystemdAdapter(Identity, PlatformAdapter):
                 f"cannot explain {handle.name!r}: {self.bus.error_of(refusal)}"
             ) from refusal
         pid = host_pid(record.state.group, record.state.main_pid, handle.daemon_id, local=self.bus.local)
-        return explain(
+        reports = explain(
             config, Evidence(properties=properties, pid=pid, group=record.state.group), await self.facts()
         )
+        if asks_for_bounds(config):
+            from duende.adapters import bounds
+
+            reports += await asyncio.to_thread(lambda: list(bounds.explain(config)))
+        return reports
 
     async def pause(self, handle: DaemonHandle) -> None:
         """Stop its main process from running."""

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from duende.adapters.contract import Found, SettingReport
+from duende.adapters.systemd.confining import confined
 from duende.adapters.systemd.render import INFINITY, bounding_set, capability_mask, given_capabilities
 from duende.config.model import DaemonConfig
 from duende.kernel.process import status_fields
@@ -197,6 +198,7 @@ def security_of(config: DaemonConfig, evidence: Evidence) -> Iterator[SettingRep
             )
     if security.private_tmp:
         yield _mounted("security.private_tmp", True, told.get("PrivateTmp"), "PrivateTmp", "/tmp", evidence)  # noqa: S108
+    yield from confined(config, told, fields)
     bounds = bounding_set(config)
     if bounds is not None:
         yield _capabilities(

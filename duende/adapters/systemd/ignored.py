@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from duende.adapters.native.ignored import CONFINEMENT, CONTROLLED, asked, value_of
+from duende.adapters.native.ignored import CONTROLLED, asked, value_of
 from duende.adapters.systemd.facts import GRADUAL_RESTARTS, Facts
 from duende.config.model import DaemonConfig, LogDestination, RestartPolicy
 from duende.errors import PlatformConfigError
@@ -31,12 +31,19 @@ def ignored(config: DaemonConfig, facts: Facts) -> Iterator[tuple[str, str]]:
         )
         yield "logging.max_bytes", f"{why} (journald.conf(5), logrotate(8))"
         yield "logging.backups", f"{why} (journald.conf(5), logrotate(8))"
-    for key in CONFINEMENT:
-        yield key, "the systemd adapter does not translate it yet; the native adapter does it"
+    yield (
+        "security.readable_paths",
+        "systemd has no landlock, and hides paths only one by one (InaccessiblePaths=); the native adapter does it",
+    )
     if facts.user and (config.resources.nice or 0) < 0:
         yield "resources.nice", "a user's systemd may not go below 0, and takes the nearest it may in silence"
     if facts.user:
-        for key in ("security.read_only_root", "security.writable_paths", "security.private_tmp"):
+        for key in (
+            "security.read_only_root",
+            "security.writable_paths",
+            "security.private_tmp",
+            "security.network_namespace",
+        ):
             yield key, "a user's systemd may not make a mount namespace, and leaves it out in silence"
 
 

@@ -22,6 +22,7 @@ import msgspec
 from duende.adapters.contract import SpawnRequest
 from duende.adapters.native.render import PYTHON_INHERITED, RUN
 from duende.adapters.native.warden.start import ROOT
+from duende.adapters.systemd.confining import confining
 from duende.adapters.systemd.facts import GRADUAL_RESTARTS, Facts
 from duende.adapters.systemd.ignored import grows
 from duende.config.capabilities import CAPABILITIES
@@ -346,8 +347,10 @@ def given_capabilities(config: DaemonConfig) -> frozenset[str]:
 def _hardening(config: DaemonConfig, facts: Facts, runtime_dir: str) -> list[Property]:
     security = config.security
     found: list[Property] = []
-    if security.no_new_privileges:
-        found.append(("NoNewPrivileges", "b", True))
+    filtered = confining(config, user=facts.user)
+    if security.no_new_privileges or any(name == "SystemCallFilter" for name, _, _ in filtered):
+        found.append(("NoNewPrivileges", "b", True))  # natively no filter goes without it either
+    found += filtered
     if security.read_only_root:
         found.append(("ProtectSystem", "s", "strict"))
         # A `Daemon` answers for its health there.

@@ -9,6 +9,7 @@ import time
 from dbus_fast import Variant
 
 from duende.adapters.contract import DaemonHandle, SpawnRequest
+from duende.adapters.native.ignored import asks_for_bounds
 from duende.adapters.systemd import memory, parse
 from duende.adapters.systemd.bus import MANAGER, MANAGER_PATH, PROPERTIES, UNIT, Refusal
 from duende.adapters.systemd.cgroup import MARK
@@ -50,6 +51,7 @@ class Starter(Sweeping):
         refuse_ignored(config, facts)
         properties = render(request, facts, runtime_dir=self.runtime_dir, env_file=_env_file(config))
         self._prepare(config)
+        await self._bound(config)
         previous = self._records.get(request.daemon_id)
         if previous is not None:
             if previous.exit is None:
@@ -77,6 +79,25 @@ class Starter(Sweeping):
         except BaseException as error:
             await self._undo(record, error)
             raise
+
+    async def _bound(self, config: DaemonConfig) -> None:
+        """Limit the folder and the network namespace of a daemon ahead of its start.
+
+        Raises:
+            PlatformResourceError: a limit cannot be enforced.
+            PlatformConfigError: systemd is on another machine, or in a container: its paths are not those of this process.
+        """
+        if not asks_for_bounds(config):
+            return
+        from duende.adapters import bounds
+
+        if not self.bus.local and not config.best_effort:
+            raise PlatformConfigError(
+                f"cannot limit the disk use or the network of {config.name!r}: systemd's files are not those of this process",
+                remedy="run duende where systemd is, or set best_effort = true to run without these limits",
+            )
+        if self.bus.local:
+            await asyncio.to_thread(bounds.apply, config)
 
     async def _submit(self, record: Record, config: DaemonConfig, properties: list[Property]) -> None:
         self._starting += 1

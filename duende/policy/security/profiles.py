@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from duende.config.capabilities import CAPABILITIES
 from duende.config.model import SecurityConfig
@@ -76,6 +76,48 @@ def dropped_capabilities(security: SecurityConfig) -> int:
     return ((1 << len(CAPABILITIES)) - 1) & ~kept_capabilities(security)
 
 
+class Calls(NamedTuple):
+    """What of system calls is left to a daemon, by their names: for whoever filters, in its own terms."""
+
+    allowed: frozenset[str] | None
+    """Nothing else is; None is all."""
+    denied: frozenset[str]
+    """Not these, whatever else is said."""
+    shut: frozenset[str]
+    """These fail with EPERM: programs try them, and do without."""
+    unix_only: bool
+    """socket(2) is for AF_UNIX only."""
+    errno: bool
+    """What is forbidden fails with EPERM, and does not end the daemon."""
+
+
+def calls_of(security: SecurityConfig) -> Calls:
+    """The calls that *security* leaves.
+
+    Raises:
+        PlatformConfigError: a call is not known.
+    """
+    known = {*X86_64, *ARM64}
+    for key in ("seccomp_allow", "seccomp_deny"):
+        for name in getattr(security, key):
+            if name not in known:
+                from difflib import get_close_matches
+
+                near = get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "see syscalls(2)"
+                raise PlatformConfigError(f"security.{key}: there is no system call {name!r}", remedy=hint)
+    names, network = PROFILES[security.seccomp] if security.seccomp is not None else (None, True)
+    network = network and security.network
+    denied, shut = frozenset(security.seccomp_deny), frozenset(() if network else AROUND_NETWORK)
+    return Calls(
+        allowed=None if names is None else (names | frozenset(security.seccomp_allow)) - denied - shut,
+        denied=denied,
+        shut=shut - denied,
+        unix_only=not network,
+        errno=security.seccomp_action == "errno",
+    )
+
+
 def filter_of(security: SecurityConfig, machine: str) -> bytes:
     """The seccomp filter, empty where nothing is filtered.
 
@@ -90,31 +132,17 @@ def filter_of(security: SecurityConfig, machine: str) -> bytes:
             f"cannot filter system calls on {machine}: only {', '.join(TABLES)} are known",
             remedy="leave security.seccomp out",
         )
-    known = {*X86_64, *ARM64}
-    for key in ("seccomp_allow", "seccomp_deny"):
-        for name in getattr(security, key):
-            if name not in known:
-                from difflib import get_close_matches
-
-                near = get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "see syscalls(2)"
-                raise PlatformConfigError(f"security.{key}: there is no system call {name!r}", remedy=hint)
-    if security.seccomp is None:
-        names, network = frozenset(table), True  # everything that has a name, but what is denied
-    else:
-        names, network = PROFILES[security.seccomp]
-    network = network and security.network
-    allowed = {table[name] for name in (names | set(security.seccomp_allow)) if name in table}
-    denied = {table[name] for name in security.seccomp_deny if name in table}
-    shut = set() if network else {table[name] for name in AROUND_NETWORK if name in table}
-    errno = security.seccomp_action == "errno"
+    calls = calls_of(security)
+    numbers = {table[name] for name in (table if calls.allowed is None else calls.allowed) if name in table}
+    denied = {table[name] for name in calls.denied if name in table}
+    shut = {table[name] for name in calls.shut if name in table}
     fail = seccomp.SECCOMP_RET_ERRNO | seccomp.EPERM
     code = seccomp.program(
-        allowed - denied - shut,
+        numbers - denied - shut,
         machine=machine,
-        otherwise=fail if errno else seccomp.SECCOMP_RET_KILL_PROCESS,
+        otherwise=fail if calls.errno else seccomp.SECCOMP_RET_KILL_PROCESS,
         refused=shut - denied,
-        unix_only=None if network else table["socket"],
+        unix_only=table["socket"] if calls.unix_only else None,
     )
     return seccomp.pack(code)
 

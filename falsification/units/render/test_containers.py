@@ -181,3 +181,26 @@ def test_limits_of_a_device_nobody_here_knows(target: str) -> None:
     """They are refused: what stood there would limit nothing."""
     with pytest.raises(PlatformConfigError, match="device"):
         render(config(resources=ResourceConfig(io_read_bps=5)), target)
+
+
+@pytest.mark.parametrize("target", ["compose", "quadlet", "kubernetes", "systemd"])
+def test_limits_that_nobody_there_sets(target: str) -> None:
+    """A limit or a confinement that a target has no word for is refused, never left out."""
+    for fields in (
+        {"resources": ResourceConfig(disk_bytes=1 << 20)},
+        {"resources": ResourceConfig(network_bps=1 << 20)},
+        {"security": SecurityConfig(readable_paths=("/usr",))},
+        {"security": SecurityConfig(seccomp="service")},
+    ):
+        if target == "systemd" and fields.get("security") == SecurityConfig(seccomp="service"):
+            assert "SystemCallFilter=" in render(config(**fields), target).text
+            continue
+        with pytest.raises(PlatformConfigError, match="cannot write"):
+            render(config(**fields), target)
+
+
+def test_no_network_in_compose_and_quadlet() -> None:
+    """It is taken away by their own words."""
+    off = config(security=SecurityConfig(network=False))
+    assert "network_mode: none" in render(off, "compose").text
+    assert "Network=none" in render(off, "quadlet").text

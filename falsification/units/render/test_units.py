@@ -158,6 +158,12 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
             security=SecurityConfig(drop_capabilities=("ALL",)),
         ),
         config(daemon="duende.examples.daemon:CounterDaemon", binary_path=None, args=()),
+        config(
+            security=SecurityConfig(
+                seccomp="service", seccomp_action="errno", network=False, network_namespace="/run/netns/a"
+            )
+        ),
+        config(security=SecurityConfig(seccomp_deny=("mount",), network=False)),
     ]
     for number, each in enumerate(cases):
         path = tmp_path / f"case{number}.service"
