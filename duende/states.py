@@ -6,6 +6,7 @@ No I/O here. Anything not in `TRANSITIONS` is illegal and raises.
 from __future__ import annotations
 
 import enum
+import signal as signals
 from typing import Any
 
 import msgspec
@@ -221,7 +222,10 @@ class ProcessExit(msgspec.Struct, frozen=True, kw_only=True):
     def failure(self) -> FailureReason:
         """The reason a daemon that ended so is Failed."""
         if self.signal is not None:
-            return FailureReason(FailureKind.SIGNAL, self.signal, "core dumped" if self.core_dumped else "")
+            detail = "core dumped" if self.core_dumped else ""
+            if self.signal == signals.SIGSYS:
+                detail = f"{detail + '; ' if detail else ''}it made a forbidden system call: duende rehearse names it"
+            return FailureReason(FailureKind.SIGNAL, self.signal, detail)
         if self.code is None:
             return FailureReason(FailureKind.INTERNAL, 0, "exit not observed")
         return FailureReason(FailureKind.EXIT_CODE, self.code)

@@ -71,6 +71,12 @@ def parser() -> argparse.ArgumentParser:
             "judge the code of daemons with [quality] enabled, then start what a file says; or stop the line",
         )
         deploy.add_argument("what", metavar="FILE", help="a TOML file, or a folder of them")
+        deploy.add_argument(
+            "--rehearse",
+            type=float,
+            metavar="SECONDS",
+            help="first run each daemon whose system calls are filtered for so long, and stop where one is missing",
+        )
     gate = verb("gate", "judge the code of a file's daemons by their [quality], and do nothing else")
     gate.add_argument("file", metavar="FILE", help="a TOML file, or a folder of them")
     for name, text in (
@@ -109,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
         "limit",
         nargs="*",
         metavar="NAME=VALUE",
-        help="memory=256MiB swap=512MiB cpu=50 shares=512 pids=20 read= write=",
+        help="memory=256MiB swap=512MiB cpu=50 shares=512 pids=20 read= write= network= disk=",
     )
     policy = verb("policy", "show the policy of a running daemon, or replace it without a restart")
     policy.add_argument("name")
@@ -132,6 +138,14 @@ def parser() -> argparse.ArgumentParser:
         "--output", metavar="FOLDER", help="write files there instead of to the standard output"
     )
     render.add_argument("--python", metavar="PATH", help="the interpreter of Daemon classes on that machine")
+    rehearse = verb(
+        "rehearse", "run daemons once, and name the system calls that their [security] would end them for"
+    )
+    rehearse.add_argument("file", metavar="FILE", help="a TOML file, or a folder of them")
+    rehearse.add_argument("--name", help="one daemon of the file")
+    rehearse.add_argument(
+        "--seconds", type=float, default=5.0, help="how long each of them runs (default: %(default)g)"
+    )
     validate = verb("validate", "check configuration files and explain every mistake")
     validate.add_argument("files", nargs="+", metavar="FILE")
     return top

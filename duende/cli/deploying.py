@@ -38,6 +38,10 @@ def do_deploy(options: argparse.Namespace) -> int:
 
     began = time.time()
     reports: list[QualityReport] = []
+    if options.rehearse is not None:
+        from duende.cli.rehearsing import refuse_forbidden
+
+        refuse_forbidden(options.what, options.rehearse)
     outcome, evidence = judge(load_fleet(options.what), reports)
     path = _keep(options.state_dir, options.what, began, reports, outcome, evidence)
     if not outcome.passed:

@@ -7,12 +7,12 @@ import os
 import sys
 
 from duende.cli import exits, output
-from duende.errors import ConfigError, DaemonIOError, NotFoundError
+from duende.config.choosing import chosen
+from duende.errors import ConfigError, DaemonIOError
 from duende.manager.kept import write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from duende.config import DaemonConfig
     from duende.render import Rendered
 
 
@@ -24,7 +24,7 @@ def do_render(options: argparse.Namespace) -> int:
     """
     from duende.render import render_fleet
 
-    configs = _chosen(options.file, options.name)
+    configs = chosen(options.file, options.name)
     written = render_fleet(configs, options.to, python=options.python)
     if options.json:
         result = [
@@ -51,22 +51,6 @@ def do_render(options: argparse.Namespace) -> int:
         for each in written:
             print(_write(options.output, each))
     return exits.OK
-
-
-def _chosen(path: str, name: str | None) -> list[DaemonConfig]:
-    from duende.config import load_fleet
-
-    found = load_fleet(path)
-    if name is not None:
-        found = [(each, config) for each, config in found if each == name]
-        if not found:
-            raise NotFoundError(f"no daemon {name!r} in {path}", remedy=f"duende validate {path} lists them")
-    configs = []
-    for _, config in found:
-        if isinstance(config, ConfigError):
-            raise config
-        configs.append(config)
-    return configs
 
 
 def _write(folder: str, rendered: Rendered) -> str:

@@ -217,6 +217,13 @@ def do_policy(options: argparse.Namespace) -> int:
     return policy(options)
 
 
+def do_rehearse(options: argparse.Namespace) -> int:
+    """Run daemons once under filters that note."""
+    from duende.cli.rehearsing import do_rehearse as rehearse
+
+    return rehearse(options)
+
+
 def do_render(options: argparse.Namespace) -> int:
     """Write files for others."""
     from duende.cli.rendering import do_render as render

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import struct
@@ -13,8 +14,26 @@ PIDFD_GET_INFO = 0xC0000000 | (64 << 16) | (0xFF << 8) | 11
 """_IOWR(PIDFS_IOCTL_MAGIC 0xFF, 11, struct pidfd_info of 64 bytes), Linux 6.13."""
 PIDFD_INFO_EXIT = 1 << 3
 """Linux 6.15: the exit status, kept after the process was reaped by its parent."""
+PIDFD_GETFD = 438
 INFO = struct.Struct("=QQIIIIIIIIIIIi")
 """mask, cgroupid, pid, tgid, ppid, eight user and group ids, exit_code."""
+
+
+def descriptor_of(fd: int, number: int) -> int:
+    """A duplicate of descriptor *number* of the process of pidfd *fd* (pidfd_getfd(2), Linux 5.6).
+
+    Raises:
+        OSError: it has none such (EBADF), has ended, or may not be looked into.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    found = int(
+        libc.syscall(ctypes.c_long(PIDFD_GETFD), ctypes.c_int(fd), ctypes.c_int(number), ctypes.c_uint(0))
+    )
+    if found < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return found
 
 
 def exit_of(fd: int) -> ProcessExit:

@@ -44,6 +44,16 @@ def set_no_new_privs() -> None:
         _prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
+def set_death_signal(number: int) -> None:
+    """Have this process sent *number* when its parent thread ends.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    if sys.platform == "linux":
+        _prctl(PR_SET_PDEATHSIG, number)
+
+
 def set_name(name: str) -> None:
     """Name this thread as ps and top show it; the kernel keeps 15 bytes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import struct
 import sys
@@ -12,6 +13,14 @@ SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_RET_KILL_PROCESS = 0x80000000
 SECCOMP_RET_ERRNO = 0x00050000
 SECCOMP_RET_ALLOW = 0x7FFF0000
+SECCOMP_RET_USER_NOTIF = 0x7FC00000
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
+SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
+SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND = 0xC0502100, 0xC0182101
+NOTIF = struct.Struct("=QIIiIQ6Q")
+"""struct seccomp_notif: id, pid, flags, and of the call its number, machine, instruction and arguments."""
+RESP = struct.Struct("=QqiI")
+"""struct seccomp_notif_resp: id, val, error, flags."""
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """AUDIT_ARCH_X86_64 and AUDIT_ARCH_AARCH64, by the name that uname(2) has for the machine."""
 NR_SECCOMP = {"x86_64": 317, "aarch64": 277}
@@ -35,17 +44,18 @@ def program(
     otherwise: int = SECCOMP_RET_KILL_PROCESS,
     refused: Iterable[int] = (),
     unix_only: int | None = None,
+    refusal: int = SECCOMP_RET_ERRNO | EPERM,
 ) -> list[Instruction]:
-    """The filter that lets the numbers *allowed* through, fails *refused* with EPERM, and does *otherwise* with the rest.
+    """The filter that lets the numbers *allowed* through, answers *refused* by *refusal*, and does *otherwise* with the rest.
 
-    With *unix_only*, the number of socket(2), that call fails with EPERM for every family but AF_UNIX. A search in a sorted table: of
+    With *unix_only*, the number of socket(2), that call is answered by *refusal* for every family but AF_UNIX. A search in a sorted table: of
     300 calls each costs at most nine comparisons.
 
     Raises:
         KeyError: the machine is neither x86_64 nor aarch64.
         ValueError: the filter would be longer than the kernel takes.
     """
-    actions = dict.fromkeys(allowed, SECCOMP_RET_ALLOW) | dict.fromkeys(refused, SECCOMP_RET_ERRNO | EPERM)
+    actions = dict.fromkeys(allowed, SECCOMP_RET_ALLOW) | dict.fromkeys(refused, refusal)
     code: list[Instruction] = [
         (LD_ABS, 0, 0, ARCH_OFFSET),
         (JEQ, 1, 0, AUDIT_ARCH[machine]),
@@ -57,7 +67,7 @@ def program(
             (JEQ, 0, 4, unix_only),
             (LD_ABS, 0, 0, ARGS_OFFSET),
             (JEQ, 1, 0, AF_UNIX),
-            (RET, 0, 0, SECCOMP_RET_ERRNO | EPERM),
+            (RET, 0, 0, refusal),
             (LD_ABS, 0, 0, NR_OFFSET),
         ]
     code += _search(_ranges(actions, otherwise))
@@ -107,8 +117,10 @@ def pack(code: list[Instruction]) -> bytes:
     return b"".join(struct.pack("=HBBI", *each) for each in code)
 
 
-def install(packed: bytes) -> None:
+def install(packed: bytes, *, listen: bool = False) -> int:
     """Put a filter on this thread, for ever, and on all that it starts. Needs no_new_privs or CAP_SYS_ADMIN.
+
+    With *listen* gives the descriptor on which calls are told that the filter answers by `SECCOMP_RET_USER_NOTIF`, else 0.
 
     Raises:
         OSError: the kernel refused, or has no seccomp.
@@ -126,6 +138,30 @@ def install(packed: bytes) -> None:
     fprog = SockFprog(len(packed) // 8, ctypes.addressof(buffer))
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
-    if libc.syscall(NR_SECCOMP[machine], SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(fprog)) != 0:
+    flags = ctypes.c_uint(SECCOMP_FILTER_FLAG_NEW_LISTENER if listen else 0)
+    found = libc.syscall(NR_SECCOMP[machine], SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(fprog))
+    if found < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"seccomp: {os.strerror(number)}")
+    return int(found)
+
+
+def next_call(listener: int) -> tuple[int, int]:
+    """(what to answer to, number of the call) of the next call that waits on *listener*; poll(2) says whether there is one.
+
+    Raises:
+        OSError: it is gone already (ENOENT), or nobody is left who could make one.
+    """
+    buffer = bytearray(NOTIF.size)
+    fcntl.ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, buffer)
+    fields = NOTIF.unpack(buffer)
+    return fields[0], fields[3]
+
+
+def let_pass(listener: int, call: int) -> None:
+    """Let a call that waits go on as if there were no filter (Linux 5.5).
+
+    Raises:
+        OSError: whoever made it has ended meanwhile (ENOENT).
+    """
+    fcntl.ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, RESP.pack(call, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE))

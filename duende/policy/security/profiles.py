@@ -118,8 +118,8 @@ def calls_of(security: SecurityConfig) -> Calls:
     )
 
 
-def filter_of(security: SecurityConfig, machine: str) -> bytes:
-    """The seccomp filter, empty where nothing is filtered.
+def filter_of(security: SecurityConfig, machine: str, *, noting: bool = False) -> bytes:
+    """The seccomp filter, empty where nothing is filtered. With *noting* what is forbidden is told to a listener, and nobody is ended.
 
     Raises:
         PlatformConfigError: a call is not known, or the machine has no table here.
@@ -140,9 +140,14 @@ def filter_of(security: SecurityConfig, machine: str) -> bytes:
     code = seccomp.program(
         numbers - denied - shut,
         machine=machine,
-        otherwise=fail if calls.errno else seccomp.SECCOMP_RET_KILL_PROCESS,
+        otherwise=seccomp.SECCOMP_RET_USER_NOTIF
+        if noting
+        else fail
+        if calls.errno
+        else seccomp.SECCOMP_RET_KILL_PROCESS,
         refused=shut - denied,
         unix_only=table["socket"] if calls.unix_only else None,
+        refusal=seccomp.SECCOMP_RET_USER_NOTIF if noting else fail,
     )
     return seccomp.pack(code)
 
