@@ -10,9 +10,11 @@ from collections.abc import Iterable
 
 from duende.errors import PlatformResourceError
 from duende.policy.cgroups.readings import Usage, limit_shown, number, usage_of
-from duende.policy.cgroups.view import ACCOUNT, CONTROLLERS, Hierarchy, View, read_text, this_host
+from duende.policy.cgroups.view import ACCOUNT, CONTROLLERS, FREEZER, Hierarchy, View, read_text, this_host
 from duende.policy.cgroups.writes import Limits, Writes, writes
 
+FROZEN_WITHIN = 2.0
+"""Seconds until the kernel must have frozen a group."""
 ROUNDS = 200
 """How often a kill looks for what was forked meanwhile, on kernels without cgroup.kill."""
 
@@ -116,6 +118,31 @@ class ResourceLimiter:
                 found[file] = (text, limit_shown(file, read_text(path)))
         return found
 
+    def freeze(self) -> None:
+        """Hold every process of the group still, until `thaw`.
+
+        Raises:
+            PlatformResourceError: there is no freezer here, or it does not get them all within `FROZEN_WITHIN`.
+        """
+        self._hold_still(frozen=True)
+
+    def thaw(self) -> None:
+        """Let them run on.
+
+        Raises:
+            PlatformResourceError: as `freeze`.
+        """
+        self._hold_still(frozen=False)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether they are held still, all of them."""
+        for version, folder in self._freezers():
+            if version == 2:
+                return "frozen 1" in (read_text(f"{folder}/cgroup.events") or "").splitlines()
+            return (read_text(f"{folder}/freezer.state") or "").strip() == "FROZEN"
+        return False
+
     def kill(self) -> None:
         """KILL every process in the group: by cgroup.kill where the kernel has it (Linux 5.14), else one by one until none is left."""
         for tree in self._trees().values():
@@ -129,6 +156,9 @@ class ResourceLimiter:
                 return
             for pid in members:
                 self._kill_one(pid)
+            for version, folder in self._freezers():
+                if version == 1:  # what is frozen there ends only when it is let go
+                    self._put(folder, "freezer.state", "THAWED")
             time.sleep(0.001)
 
     def remove(self) -> bool:
@@ -151,9 +181,38 @@ class ResourceLimiter:
 
     # -- below ---------------------------------------------------------------------------------------------------------------
 
+    def _freezers(self) -> list[tuple[int, str]]:
+        """(version, folder) of what can hold the group still; version 2 before version 1."""
+        trees = self._trees()
+        unified = [tree for tree in trees.values() if tree.version == 2][:1]
+        old = [trees[FREEZER]] if FREEZER in trees else []
+        found = [(tree.version, f"{tree.base}/{self.name}") for tree in (*unified, *old)]
+        return [(version, folder) for version, folder in found if os.path.isdir(folder)]
+
+    def _hold_still(self, *, frozen: bool) -> None:
+        found = self._freezers()
+        if not found:
+            raise PlatformResourceError(
+                f"cannot freeze {self.name!r}: it has no group, or this host no freezer (cgroup v2, or the controller freezer)",
+                remedy="apply limits first, or stop its processes by signals",
+            )
+        version, folder = found[0]
+        if version == 2:
+            self._put(folder, "cgroup.freeze", "1" if frozen else "0")
+        else:
+            self._put(folder, "freezer.state", "FROZEN" if frozen else "THAWED")
+        deadline = time.monotonic() + FROZEN_WITHIN
+        while self.frozen is not frozen:
+            if time.monotonic() > deadline:
+                raise PlatformResourceError(
+                    f"{self.name!r} is not {'frozen' if frozen else 'thawed'} within {FROZEN_WITHIN:g} s",
+                    remedy="a process of it hangs in the kernel (state D): thaw it, and try again",
+                )
+            time.sleep(0.001)
+
     def _trees(self) -> dict[str, Hierarchy]:
         """The tree of each controller that can be had: all of them, so that usage is told where nothing is limited."""
-        found = {name: self._view.home_of(name) for name in (*CONTROLLERS, ACCOUNT)}
+        found = {name: self._view.home_of(name) for name in (*CONTROLLERS, ACCOUNT, FREEZER)}
         return {name: tree for name, tree in found.items() if tree is not None}
 
     def _make(self) -> None:

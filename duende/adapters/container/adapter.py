@@ -13,6 +13,7 @@ from duende.adapters.container.detect import runtime_named
 from duende.adapters.container.engine import Runtime
 from duende.adapters.container.history import earlier_lines, forget
 from duende.adapters.container.identity import Identity
+from duende.adapters.container.ignored import refuse_ignored
 from duende.adapters.container.looking import doubt_after_pause, judge_again
 from duende.adapters.container.probe import best, probe_all, probe_runtime
 from duende.adapters.container.records import RECONNECT_FIRST, RECONNECT_MAX, SWEEP_PATIENCE
@@ -34,6 +35,8 @@ from duende.config.model import DaemonConfig
 from duende.errors import (
     DuendeError,
     InstanceNotFoundError,
+    NotSupportedError,
+    PlatformResourceError,
     StatusFailedError,
 )
 from duende.signals import Signal
@@ -269,6 +272,40 @@ class ContainerAdapter(Identity, PlatformAdapter):
                 f"cannot explain {handle.name!r}: {error.problem}", remedy=error.remedy
             ) from error
 
+    async def update_limits(self, handle: DaemonHandle, config: DaemonConfig, before: DaemonConfig) -> None:
+        """Put the limits of *config* in force for a container that runs; see `SupportsLimits`.
+
+        Raises:
+            InstanceNotFoundError: it has ended.
+            NotSupportedError: this runtime cannot, or not that limit.
+            PlatformResourceError: the runtime refuses.
+        """
+        from duende.adapters.container.live import update_body
+
+        record = await self._living(handle, "new limits")
+        refuse_ignored(config, await record.engine.facts())
+        try:
+            await record.engine.update(handle.instance, update_body(config, before))
+        except (InstanceNotFoundError, NotSupportedError):
+            raise
+        except DuendeError as error:
+            raise PlatformResourceError(
+                f"cannot limit {handle.name!r}: {error.problem}", remedy=error.remedy
+            ) from error
+
+    async def usage(self, handle: DaemonHandle, config: DaemonConfig) -> dict[str, float]:
+        """What its control group uses, where that is on this host; see `SupportsLimits`.
+
+        Raises:
+            InstanceNotFoundError: it has ended.
+        """
+        from duende.adapters.container.live import used
+
+        del config
+        record = await self._living(handle, "a question")
+        group = record.watch.group if record.watch is not None else None
+        return {} if group is None else self._used.told(handle, used(group))
+
     def subscribe(self, sink: EventSink) -> None:
         """Report events of all daemons to *sink* from now on."""
         self._sinks.append(sink)
@@ -279,6 +316,7 @@ class ContainerAdapter(Identity, PlatformAdapter):
             record = self._records.get(daemon_id)
             if record is not None and record.exit is not None:
                 forget(self.state_dir, daemon_id)
+                self._used.forget(daemon_id)
                 self._spawn_task(self._remove_ended(record))
 
     async def close(self) -> None:

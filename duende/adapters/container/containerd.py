@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from duende.adapters.container import ctr_text
-from duende.adapters.container.engine import Event, Facts, Happening, Plan, Runtime, State
+from duende.adapters.container.engine import Event, Facts, Happening, Plan, Runtime, State, fixed
 from duende.adapters.container.plan import LABEL_ID
 from duende.adapters.container.render import ctr_arguments
 from duende.adapters.container.threads import Threads
@@ -180,6 +180,15 @@ class Containerd:
     async def unpause(self, container: str) -> None:
         """Thaw it; see `Engine.unpause`."""
         await self._run("tasks", "resume", container)
+
+    async def update(self, container: str, limits: dict[str, Any]) -> None:
+        """Nothing `ctr` could do; see `Engine.update`.
+
+        Raises:
+            NotSupportedError: always.
+        """
+        del container, limits
+        raise fixed(self.runtime)
 
     async def rename(self, container: str, name: str) -> None:
         """Cannot be done; see `Engine.rename`.

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from duende.adapters.container import parse
-from duende.adapters.container.engine import Event, Facts, Happening, Plan, Runtime, State
+from duende.adapters.container.engine import Event, Facts, Happening, Plan, Runtime, State, fixed
 from duende.adapters.container.http import Answer, UnixHttp
 from duende.adapters.container.plan import LABEL_ID
 from duende.adapters.container.render import docker_body
@@ -61,7 +61,7 @@ class DockerApi:
         if self._facts is None:
             version, info = await self._json("/version"), await self._json("/info")
             facts = parse.facts_of(version, info)
-            self._facts = msgspec.structs.replace(facts, api=min(facts.api, API, key=_version))
+            self._facts = msgspec.structs.replace(facts, api=min(facts.api, API, key=parse.version))
         return self._facts
 
     async def create(self, plan: Plan, *, pull: bool) -> str:
@@ -162,6 +162,21 @@ class DockerApi:
     async def unpause(self, container: str) -> None:
         """Thaw it; see `Engine.unpause`."""
         await self._command(f"/containers/{container}/unpause")
+
+    async def update(self, container: str, limits: dict[str, Any]) -> None:
+        """Change its limits; see `Engine.update`.
+
+        Raises:
+            NotSupportedError: this runtime has no such call.
+        """
+        target = await self._path(f"/containers/{container}/update")
+        try:
+            await self._checked("POST", target, msgspec.json.encode(limits))
+        except InstanceNotFoundError:
+            await self.inspect(
+                container
+            )  # which says so where it has gone; Podman before 4.4 has no such call
+            raise fixed(self.runtime) from None
 
     async def rename(self, container: str, name: str) -> None:
         """Give it another name; see `Engine.rename`."""
@@ -305,8 +320,8 @@ class DockerApi:
             remedy="check which program listens there",
         )
 
-    async def _checked(self, method: str, target: str) -> Answer:
-        answer = await self._http.request(method, target)
+    async def _checked(self, method: str, target: str, body: bytes | None = None) -> Answer:
+        answer = await self._http.request(method, target, body)
         if answer.code >= 400:
             raise self._refused(answer)
         if answer.code >= 300:
@@ -364,10 +379,6 @@ def _message(answer: Answer) -> str:
         return str(data.get("message") or data.get("cause") or data)
     except (msgspec.MsgspecError, AttributeError):
         return f"HTTP {answer.code} {answer.body[:200].decode(errors='replace')}".rstrip()
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdecimal())
 
 
 async def answers(socket: str, timeout: float) -> Facts:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from duende.errors import NotSupportedError
+
 
 class Runtime(enum.Enum):
     """The runtimes, in the order in which they are looked for."""
@@ -153,6 +155,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
 
 
+def fixed(runtime: Runtime) -> NotSupportedError:
+    """What a runtime says that cannot change limits."""
+    remedy = "change the configuration and restart"
+    return NotSupportedError(runtime.value, "change limits of what runs", remedy=remedy)
+
+
 class Engine(Protocol):
     """A container runtime. Every call has a deadline, and raises a PlatformError that names the remedy.
 
@@ -192,6 +200,10 @@ class Engine(Protocol):
 
     async def unpause(self, container: str) -> None:
         """Thaw them."""
+        ...
+
+    async def update(self, container: str, limits: dict[str, Any]) -> None:
+        """Change the limits of one that runs: fields of Docker's ContainerUpdate; one that cannot says NotSupportedError."""
         ...
 
     async def rename(self, container: str, name: str) -> None:

@@ -32,6 +32,7 @@ from duende.adapters.container.records import (
 from duende.adapters.container.watching import watch
 from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind, EventSink, Platform
 from duende.adapters.native.notify import NotifySocket
+from duende.adapters.used import Used
 from duende.errors import (
     DuendeError,
     InstanceNotFoundError,
@@ -79,6 +80,7 @@ class Exchange:
         self._choosing: asyncio.Lock | None = None
         self._listeners: dict[tuple[str, str], Listener] = {}
         self._records: dict[str, Record] = {}
+        self._used = Used()
         self._by_container: dict[str, Record] = {}
         self._doomed: dict[str, Doomed] = {}
         """By container name or id: perhaps made by a call that was given up, removed when that runtime answers."""

@@ -341,3 +341,8 @@ def spawn_error(name: str, program: str, message: str) -> SpawnError:
                 remedy=remedy,
             )
     return SpawnError(f"cannot start {name!r}: {short}", step="start", remedy="see the runtime's own log")
+
+
+def version(text: str) -> tuple[int, ...]:
+    """The numbers of "1.41", to be compared."""
+    return tuple(int(part) for part in text.split(".") if part.isdecimal())

@@ -84,7 +84,7 @@ def plan_of(
     _check_ports(config, settings)
     if facts.runtime is Runtime.CONTAINERD:
         _check_ctr(config, settings)
-    quota, period = _cpu(config)
+    quota, period = cpu_of(config)
     env, argv = _what_to_run(request, settings, place, found)
     init = settings.init if settings.init is not None else config.daemon is None
     return Plan(
@@ -161,7 +161,12 @@ def _check_ctr(config: DaemonConfig, settings: Settings) -> None:
         )
 
 
-def _cpu(config: DaemonConfig) -> tuple[int, int]:
+def cpu_of(config: DaemonConfig) -> tuple[int, int]:
+    """(quota, period) in microseconds.
+
+    Raises:
+        PlatformConfigError: the quota is below what the kernel counts.
+    """
     percent = config.resources.cpu_quota_percent
     for period in (CPU_PERIOD, CPU_PERIOD_LONG):
         quota = round(percent * period / 100)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 from duende.adapters.contract import AdapterEvent, DaemonHandle, EventKind, Found, SettingReport, SpawnRequest
 from duende.adapters.native.ignored import CONTROLLED, asked, value_of
+from duende.adapters.used import Used
 from duende.config.model import DaemonConfig
 from duende.errors import PlatformResourceError
 from duende.policy.cgroups.disks import disk_of
@@ -37,8 +38,10 @@ FILES = {
 """File of a group -> the key it is written for."""
 LOOK_EVERY = 0.25
 """Seconds between looks at what happened in the groups: an alert is due within one."""
+STALLED = 0.5
+"""Share of the time since the last look that some process waited for memory, or for input and output: from there on it is told."""
 QUIET = 60.0
-"""Seconds after an alert of throttling before the next one: a daemon at its quota is held back ten times a second."""
+"""Seconds after an alert of throttling or waiting before the next one of its kind: a daemon at its quota is held back ten times a second."""
 GONE_WITHIN = 2.0
 """Seconds until the kernel must have emptied a group that was killed."""
 
@@ -138,9 +141,10 @@ class Groups:
         self._emit = emit
         self._made: dict[str, ResourceLimiter] = {}
         self._seen: dict[str, Usage] = {}
-        self._told: dict[str, float] = {}
-        self._asked: dict[str, tuple[float, float]] = {}
-        """When the usage of a daemon was asked for last, and the CPU seconds it had used by then."""
+        self._told: dict[tuple[str, str], float] = {}
+        """When which kind of alert of a daemon was raised last."""
+        self._looked: dict[str, float] = {}
+        self._used = Used()
         self._watching: asyncio.Task[None] | None = None
         self._swept = False
 
@@ -198,20 +202,7 @@ class Groups:
     def usage(self, handle: DaemonHandle) -> dict[str, float]:
         """What is used, by the keys of `[resources]`; nothing of a daemon without a group."""
         limiter = self.find(handle)
-        if limiter is None:
-            return {}
-        now, at = limiter.usage(), time.monotonic()
-        before = self._asked.get(handle.daemon_id)
-        found: dict[str, float] = {}
-        if now.memory_bytes is not None:
-            found["memory_bytes"] = now.memory_bytes
-        if now.pids is not None:
-            found["pids_max"] = now.pids
-        if now.cpu_seconds is not None:
-            since, spent = before or (at - max(1e-3, _age(handle)), 0.0)
-            found["cpu_quota_percent"] = 100.0 * (now.cpu_seconds - spent) / max(1e-3, at - since)
-            self._asked[handle.daemon_id] = (at, now.cpu_seconds)
-        return found
+        return {} if limiter is None else self._used.told(handle, limiter.usage())
 
     async def empty(self, daemon_id: str) -> str:
         """End what is left of a stopped daemon's group, and remove it; what that proves, for the certificate."""
@@ -260,8 +251,11 @@ class Groups:
 
     def _drop(self, daemon_id: str) -> None:
         self._made.pop(daemon_id, None)
-        for known in (self._seen, self._told, self._asked):
+        self._used.forget(daemon_id)
+        for known in (self._seen, self._looked):
             known.pop(daemon_id, None)
+        for key in [key for key in self._told if key[0] == daemon_id]:
+            del self._told[key]
 
     def _sweep(self) -> None:
         """Remove empty groups that an earlier process of the same folder left when it was killed."""
@@ -286,9 +280,14 @@ class Groups:
     def _look(self, daemon_id: str, limiter: ResourceLimiter) -> None:
         """Tell what happened in a group since the last look."""
         before, now = self._seen.get(daemon_id), limiter.usage()
-        self._seen[daemon_id] = now
+        at = time.monotonic()
+        since = at - self._looked.get(daemon_id, at)
+        self._seen[daemon_id], self._looked[daemon_id] = now, at
         if before is not None:
-            for detail in self._news(daemon_id, limiter, before, now):
+            for detail in (
+                *self._news(daemon_id, limiter, before, now),
+                *self._waits(daemon_id, before, now, since),
+            ):
                 self._emit(AdapterEvent(daemon_id=daemon_id, kind=EventKind.LIMIT, detail=detail))
 
     def _news(self, daemon_id: str, limiter: ResourceLimiter, before: Usage, now: Usage) -> Iterator[str]:
@@ -299,21 +298,31 @@ class Groups:
         if (now.refused_forks or 0) > (before.refused_forks or 0):
             refused = (now.refused_forks or 0) - (before.refused_forks or 0)
             yield f"pids: {refused} fork(s) refused at {_known(limits.pids)}"
-        if (now.throttled or 0) > (before.throttled or 0):
-            last = self._told.get(daemon_id)
-            if last is None or time.monotonic() - last > QUIET:
-                self._told[daemon_id] = time.monotonic()
-                yield f"cpu: held back at {_known(limits.cpu_percent)} % of a core"
+        if (now.throttled or 0) > (before.throttled or 0) and self._due(daemon_id, "cpu"):
+            yield f"cpu: held back at {_known(limits.cpu_percent)} % of a core"
+
+    def _waits(self, daemon_id: str, before: Usage, now: Usage, since: float) -> Iterator[str]:
+        """Pressure, where the kernel keeps it."""
+        for kind, earlier, later in (
+            ("memory", before.memory_stalled, now.memory_stalled),
+            ("io", before.io_stalled, now.io_stalled),
+        ):
+            if earlier is not None and later is not None and since > 0:
+                share = (later - earlier) / since
+                if share > STALLED and self._due(daemon_id, f"{kind} pressure"):
+                    yield f"{kind}: processes waited for it {min(1.0, share):.0%} of the time"
+
+    def _due(self, daemon_id: str, kind: str) -> bool:
+        last = self._told.get((daemon_id, kind))
+        if last is not None and time.monotonic() - last <= QUIET:
+            return False
+        self._told[daemon_id, kind] = time.monotonic()
+        return True
 
 
 def _known(limit: float | None) -> str:
     """A limit in a message; of a daemon that an earlier process started nobody here has said which it is."""
     return "its limit of ?" if limit is None else f"{limit:.12g}"
-
-
-def _age(handle: DaemonHandle) -> float:
-    """Seconds since the daemon's main process started."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - handle.start_time / os.sysconf("SC_CLK_TCK")
 
 
 def explain(limiter: ResourceLimiter, config: DaemonConfig) -> Iterator[SettingReport]:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
+from dbus_fast import Variant
+
 from duende.adapters.contract import (
     AdapterEvent,
     Capabilities,
@@ -26,7 +28,7 @@ from duende.adapters.contract import (
 from duende.adapters.native.ignored import asks_for_bounds
 from duende.adapters.systemd import journal, memory, parse
 from duende.adapters.systemd.asking import GONE
-from duende.adapters.systemd.bus import PROPERTIES, SERVICE, UNIT, Refusal
+from duende.adapters.systemd.bus import MANAGER, MANAGER_PATH, PROPERTIES, SERVICE, UNIT, Refusal
 from duende.adapters.systemd.cgroup import host_pid
 from duende.adapters.systemd.identity import Identity
 from duende.adapters.systemd.probe import probe_systemd
@@ -36,6 +38,7 @@ from duende.config.model import DaemonConfig
 from duende.errors import (
     IdentityError,
     InstanceNotFoundError,
+    PlatformResourceError,
     SignalFailedError,
     StatusFailedError,
 )
@@ -253,9 +256,7 @@ class SystemdAdapter(Identity, PlatformAdapter):
         from duende.adapters.systemd.evidence import Evidence
         from duende.adapters.systemd.explain import explain
 
-        record = await self._look_up(handle)
-        if record is None or record.state.ended or record.state.gone:
-            raise InstanceNotFoundError(f"cannot explain {handle.name!r}: it does not run")
+        record = await self._living_unit(handle, "explain")
         properties: dict[str, Any] = {}
         try:
             for interface in (SERVICE, UNIT):
@@ -274,6 +275,56 @@ class SystemdAdapter(Identity, PlatformAdapter):
 
             reports += await asyncio.to_thread(lambda: list(bounds.explain(config)))
         return reports
+
+    async def update_limits(self, handle: DaemonHandle, config: DaemonConfig, before: DaemonConfig) -> None:
+        """Put the limits of *config* in force for a unit that runs, until it ends; see `SupportsLimits`.
+
+        Raises:
+            InstanceNotFoundError: it has ended.
+            PlatformResourceError: systemd refuses, or a limit cannot be enforced here.
+        """
+        from duende.adapters.systemd.ignored import refuse_ignored
+        from duende.adapters.systemd.live import changeable
+
+        record = await self._living_unit(handle, "limit")
+        facts = await self.facts()
+        refuse_ignored(config, facts)
+        body = [[name, Variant(kind, value)] for name, kind, value in changeable(config, before, facts)]
+        try:
+            await self.bus.call(
+                MANAGER_PATH, MANAGER, "SetUnitProperties", "sba(sv)", [record.unit, True, body]
+            )
+        except Refusal as refusal:
+            raise PlatformResourceError(
+                f"cannot limit {handle.name!r}: {self.bus.error_of(refusal)}"
+            ) from refusal
+        if asks_for_bounds(config) or asks_for_bounds(before):
+            await self._bound(config, before)
+
+    async def usage(self, handle: DaemonHandle, config: DaemonConfig) -> dict[str, float]:
+        """What systemd counted for it; see `SupportsLimits`.
+
+        Raises:
+            InstanceNotFoundError: it has ended.
+        """
+        from duende.adapters.systemd.live import usage_of
+
+        del config  # systemd counts the same whatever is limited
+        record = await self._living_unit(handle, "look at")
+        try:
+            (answer,) = await self.bus.call(record.path, PROPERTIES, "GetAll", "s", [SERVICE])
+        except Refusal as refusal:
+            raise StatusFailedError(
+                f"cannot look at {handle.name!r}: {self.bus.error_of(refusal)}"
+            ) from refusal
+        now = usage_of({name: parse.plain(value) for name, value in answer.items()})
+        return self._used.told(handle, now)
+
+    async def _living_unit(self, handle: DaemonHandle, what: str) -> Record:
+        record = await self._look_up(handle)
+        if record is None or record.state.ended or record.state.gone:
+            raise InstanceNotFoundError(f"cannot {what} {handle.name!r}: it does not run")
+        return record
 
     async def pause(self, handle: DaemonHandle) -> None:
         """Stop its main process from running."""
@@ -305,6 +356,7 @@ class SystemdAdapter(Identity, PlatformAdapter):
         for daemon_id in daemon_ids:
             record = self._records.get(daemon_id)
             if record is not None and record.exit is not None:
+                self._used.forget(daemon_id)
                 self._spawn(self._let_go(record))
 
     async def close(self) -> None:

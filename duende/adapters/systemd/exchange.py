@@ -32,6 +32,7 @@ from duende.adapters.systemd.bus import (
 )
 from duende.adapters.systemd.facts import Facts
 from duende.adapters.systemd.records import Record
+from duende.adapters.used import Used
 from duende.errors import DuendeError, PlatformError
 from duende.kernel.process import boot_id
 
@@ -74,6 +75,7 @@ class Exchange(Asking):
         self._journal = tuple(journal)
         self._boot = boot_id()
         self._records: dict[str, Record] = {}
+        self._used = Used()
         """By daemon id."""
         self._by_path: dict[str, Record] = {}
         self._sinks: list[EventSink] = []

@@ -80,6 +80,7 @@ def render(
             "b",
             True,
         ),  # kept until we let go of it: neither exit code nor result can be collected before we have read them
+        ("CPUAccounting", "b", True),  # without it nobody could say what a daemon uses
         ("SyslogIdentifier", "s", config.name),
         ("ExecStart", "a(sasb)", [_command(config)]),
         ("Environment", "as", [f"{key}={value}" for key, value in env.items()]),
@@ -97,7 +98,7 @@ def settings_of(config: DaemonConfig, facts: Facts, runtime_dir: str) -> list[Pr
     return [
         *_lifecycle(config),
         *_restart(config, facts),
-        *_limits(config, facts),
+        *limits_of(config, facts),
         *_identity(config),
         *_hardening(config, facts, runtime_dir),
         *_output(config),
@@ -267,7 +268,8 @@ def restart_steps(initial: float, multiplier: float, largest: float) -> int:
     return max(1, steps)
 
 
-def _limits(config: DaemonConfig, facts: Facts) -> list[Property]:
+def limits_of(config: DaemonConfig, facts: Facts) -> list[Property]:
+    """What `[resources]` sets."""
     resources = config.resources
     found: list[Property] = [
         ("CPUQuotaPerSecUSec", "t", max(1, round(resources.cpu_quota_percent * 10_000))),

@@ -80,14 +80,14 @@ class Starter(Sweeping):
             await self._undo(record, error)
             raise
 
-    async def _bound(self, config: DaemonConfig) -> None:
-        """Limit the folder and the network namespace of a daemon ahead of its start.
+    async def _bound(self, config: DaemonConfig, before: DaemonConfig | None = None) -> None:
+        """Limit the folder and the network namespace of a daemon ahead of its start, or in the place of the limits of *before*.
 
         Raises:
             PlatformResourceError: a limit cannot be enforced.
             PlatformConfigError: systemd is on another machine, or in a container: its paths are not those of this process.
         """
-        if not asks_for_bounds(config):
+        if not asks_for_bounds(config) and before is None:
             return
         from duende.adapters import bounds
 
@@ -97,7 +97,7 @@ class Starter(Sweeping):
                 remedy="run duende where systemd is, or set best_effort = true to run without these limits",
             )
         if self.bus.local:
-            await asyncio.to_thread(bounds.apply, config)
+            await asyncio.to_thread(bounds.apply, config, before)
 
     async def _submit(self, record: Record, config: DaemonConfig, properties: list[Property]) -> None:
         self._starting += 1

@@ -24,6 +24,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     throttled_seconds: float | None = None
     refused_forks: int | None = None
     """How often pids.max refused a process or thread."""
+    memory_stalled: float | None = None
+    """Seconds in which some process of the group waited for memory (PSI, Documentation/accounting/psi.rst); None where the kernel keeps none."""
+    io_stalled: float | None = None
+    """Seconds in which some waited for input or output."""
 
 
 def number(text: str | None) -> int | None:
@@ -40,6 +44,16 @@ def fields(text: str | None) -> dict[str, int]:
         if len(words) == 2 and (value := number(words[1])) is not None:
             found[words[0]] = value
     return found
+
+
+def stalled(text: str | None) -> float | None:
+    """The seconds in a file of pressure: "some avg10=0.00 avg60=0.00 avg300=0.00 total=MICROSECONDS"."""
+    for line in (text or "").splitlines():
+        kind, *words = line.split() or [""]
+        total = next((number(word[6:]) for word in words if word.startswith("total=")), None)
+        if kind == "some" and total is not None:
+            return total / 1e6
+    return None
 
 
 def usage_of(read: Callable[[str, str], str | None], version: Callable[[str], int]) -> Usage:
@@ -72,6 +86,8 @@ def usage_of(read: Callable[[str, str], str | None], version: Callable[[str], in
         throttled=stat.get("nr_throttled"),
         throttled_seconds=held_seconds,
         refused_forks=fields(read("pids", "pids.events")).get("max"),
+        memory_stalled=stalled(read("memory", "memory.pressure")) if memory == 2 else None,
+        io_stalled=stalled(read("io", "io.pressure")) if version("io") == 2 else None,
     )
 
 

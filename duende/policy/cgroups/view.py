@@ -11,7 +11,16 @@ CONTROLLERS = ("memory", "cpu", "pids", "io")
 """By the names of version 2; version 1 calls io blkio."""
 ACCOUNT = "cpuacct"
 """Limits nothing: on version 1 it is what tells the CPU time, and it may be a tree of its own."""
-V1_NAMES = {"memory": "memory", "cpu": "cpu", "pids": "pids", "io": "blkio", ACCOUNT: ACCOUNT}
+FREEZER = "freezer"
+"""Limits nothing either: on version 1 it is what holds a group still, in a tree of its own. Version 2 has it in every group."""
+V1_NAMES = {
+    "memory": "memory",
+    "cpu": "cpu",
+    "pids": "pids",
+    "io": "blkio",
+    ACCOUNT: ACCOUNT,
+    FREEZER: FREEZER,
+}
 
 
 class Hierarchy(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from duende.adapters.native import groups
 from duende.config.model import DaemonConfig, ResourceConfig
 from duende.errors import ConfigError, PlatformResourceError
 from duende.manager.limiting import changed
+from duende.policy.cgroups.readings import Usage, stalled
 from duende.policy.cgroups.view import Hierarchy, View
 from duende.policy.cgroups.writes import Limits
 from duende.policy.limiter import ResourceLimiter
@@ -122,3 +125,53 @@ def test_limits_in_words() -> None:
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=said):
             changed(config, values)
+
+
+def test_a_group_is_frozen(tmp_path: Path) -> None:
+    """By cgroup.freeze of version 2, and by the freezer of version 1; where there is neither, or it takes too long, that is said."""
+    limiter = ResourceLimiter("g", Limits(pids=5), view=tree(tmp_path / "t", 2, "pids"))
+    with pytest.raises(PlatformResourceError, match="cannot freeze 'g'"):
+        limiter.freeze()
+    limiter.apply()
+    events = tmp_path / "t" / "g" / "cgroup.events"
+    events.write_text("populated 1\nfrozen 1\n")
+    limiter.freeze()
+    assert (tmp_path / "t" / "g" / "cgroup.freeze").read_text() == "1"
+    events.write_text("populated 1\nfrozen 0\n")
+    limiter.thaw()
+    assert (tmp_path / "t" / "g" / "cgroup.freeze").read_text() == "0"
+    old = ResourceLimiter("h", Limits(pids=5), view=tree(tmp_path / "o", 1, "pids", "freezer"))
+    old.apply()
+    old.freeze()
+    assert (tmp_path / "o" / "h" / "freezer.state").read_text() == "FROZEN"
+    old.thaw()
+    assert (tmp_path / "o" / "h" / "freezer.state").read_text() == "THAWED"
+
+
+def test_a_freeze_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that hangs in the kernel is not frozen."""
+    monkeypatch.setattr("duende.policy.limiter.FROZEN_WITHIN", 0.0)
+    limiter = ResourceLimiter("g", Limits(pids=5), view=tree(tmp_path / "t", 2, "pids"))
+    limiter.apply()
+    (tmp_path / "t" / "g" / "cgroup.events").write_text("frozen 0\n")
+    with pytest.raises(PlatformResourceError, match="not frozen within 0 s"):
+        limiter.freeze()
+
+
+def test_pressure_is_told_once_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group whose processes wait for memory most of the time is an alert; a minute passes before the next."""
+    told: list[str] = []
+    watch = groups.Groups(str(tmp_path), lambda event: told.append(event.detail))
+    clock = iter(float(number) for number in range(100))
+    monkeypatch.setattr("duende.adapters.native.groups.time.monotonic", lambda: next(clock))
+    before, now = Usage(memory_stalled=1.0, io_stalled=1.0), Usage(memory_stalled=1.9, io_stalled=1.1)
+    assert list(watch._waits("d", before, now, 1.0)) == ["memory: processes waited for it 90% of the time"]
+    assert list(watch._waits("d", before, now, 1.0)) == []
+    assert list(watch._waits("d", Usage(), now, 1.0)) == []
+
+
+@given(st.text())
+def test_pressure_is_read_from_any_text(text: str) -> None:
+    """A number of seconds, or nothing."""
+    assert stalled(text) is None or stalled(text) >= 0.0  # type: ignore[operator]
+    assert stalled("full total=5\nsome avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\n") == 2.5
