@@ -199,9 +199,15 @@ def report(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Compare with other supervisors. Words after `--` go to the bench."""
+    """Compare with other supervisors, and what limits and policy cost with their peers. Words after `--` go to the first of these, and leave the
+    others out.
+    """
     install(session, "tests", "bench")
-    session.run("python", "-m", "bench", *(word for word in session.posargs if word not in ELSEWHERE))
+    words = [word for word in session.posargs if word not in ELSEWHERE]
+    session.run("python", "-m", "bench", *words)
+    if not words:
+        for each in ("start_cost", "limit_cost", "policy_cost"):
+            session.run("python", "-m", f"bench.{each}")
 
 
 @nox.session

@@ -23,9 +23,8 @@ class SystemClock:
 
     __slots__ = ()
 
-    def monotonic(self) -> float:
-        """Seconds of CLOCK_MONOTONIC."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
+    """Seconds of CLOCK_MONOTONIC. The function itself: a method around it would cost a decision of the runtime policy a tenth of a microsecond."""
 
     def wall(self) -> float:
         """Seconds of CLOCK_REALTIME."""

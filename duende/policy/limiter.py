@@ -22,8 +22,10 @@ ROUNDS = 200
 class ResourceLimiter:
     """A group called *name* in every tree that it needs. Nothing of it exists before `apply`."""
 
-    def __init__(self, name: str, limits: Limits | None = None, *, view: View | None = None) -> None:
-        """With *limits*, below this process's own groups, or where *view* says.
+    def __init__(
+        self, name: str, limits: Limits | None = None, *, view: View | None = None, freezable: bool = False
+    ) -> None:
+        """With *limits*, below this process's own groups, or where *view* says; *freezable* ones of version 1 need a group in a tree more.
 
         Raises:
             PlatformResourceError: the name is none for a group.
@@ -32,12 +34,16 @@ class ResourceLimiter:
             raise PlatformResourceError(f"{name!r} is no name for a control group")
         self.name = name
         self.limits = limits or Limits()
+        self.freezable = freezable
         self._view = view or this_host()
 
     @property
     def paths(self) -> list[str]:
         """Folders of the group, one for each tree."""
-        return list(dict.fromkeys(f"{tree.base}/{self.name}" for tree in self._trees().values()))
+        needed = {f"{tree.base}/{self.name}" for tree in self._trees().values()}
+        every = dict.fromkeys(f"{tree.base}/{self.name}" for tree in self._view.hierarchies)
+        # What limits of before needed is one of its folders still, and goes with it.
+        return [path for path in every if path in needed or os.path.isdir(path)]
 
     @property
     def exists(self) -> bool:
@@ -194,7 +200,7 @@ class ResourceLimiter:
         if not found:
             raise PlatformResourceError(
                 f"cannot freeze {self.name!r}: it has no group, or this host no freezer (cgroup v2, or the controller freezer)",
-                remedy="apply limits first, or stop its processes by signals",
+                remedy="apply limits first, to one that is made freezable=True; or stop its processes by signals",
             )
         version, folder = found[0]
         if version == 2:
@@ -212,7 +218,9 @@ class ResourceLimiter:
 
     def _trees(self) -> dict[str, Hierarchy]:
         """The tree of each controller that can be had: all of them, so that usage is told where nothing is limited."""
-        found = {name: self._view.home_of(name) for name in (*CONTROLLERS, ACCOUNT, FREEZER)}
+        limited = self.limits.read_bps or self.limits.write_bps
+        names = [name for name in (*CONTROLLERS, ACCOUNT, FREEZER) if name != "io" or limited]
+        found = {name: self._view.home_of(name) for name in names if name != FREEZER or self.freezable}
         return {name: tree for name, tree in found.items() if tree is not None}
 
     def _make(self) -> None:

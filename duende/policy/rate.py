@@ -27,7 +27,19 @@ class RateLimiter:
     Who waits has reserved: the bucket's level goes below zero, newcomers wait behind, and nobody starves. Who gives up gives back.
     """
 
-    __slots__ = ("_at", "_level", "_lock", "_now", "admitted", "burst", "name", "rate", "rejected")
+    __slots__ = (
+        "_at",
+        "_enter",
+        "_leave",
+        "_level",
+        "_lock",
+        "_now",
+        "admitted",
+        "burst",
+        "name",
+        "rate",
+        "rejected",
+    )
 
     def __init__(
         self, rate: float, burst: float | None = None, *, name: str = "rate", clock: Clock = SYSTEM_CLOCK
@@ -39,6 +51,7 @@ class RateLimiter:
         """
         self.name = name
         self._lock = threading.Lock()
+        self._enter, self._leave = self._lock.acquire, self._lock.release
         self._now = clock.monotonic
         self.admitted = 0
         """How many admissions there were."""
@@ -76,8 +89,9 @@ class RateLimiter:
 
     def try_acquire(self, tokens: float = 1.0) -> bool:
         """Take *tokens* if they are there."""
-        with self._lock:
-            now = self._now()  # `_flow`, written out: half the cost of the call is calls
+        self._enter()  # half the time that `with` takes for a lock; and `_flow` is written out: half the cost is calls
+        try:
+            now = self._now()
             level = self._level + (now - self._at) * self.rate
             if level > self.burst:
                 level = self.burst
@@ -89,6 +103,8 @@ class RateLimiter:
             self._level = level - tokens
             self.admitted += 1
             return True
+        finally:
+            self._leave()
 
     def retry_after(self, tokens: float = 1.0) -> float:
         """Seconds until *tokens* will be there, if nobody else takes them."""
@@ -102,6 +118,20 @@ class RateLimiter:
         Raises:
             RateLimitedError: it would take longer than *timeout* seconds, or they never fit into the bucket; nothing was taken.
         """
+        self._enter()
+        try:
+            now = self._now()  # `_flow` again; who finds enough need not know how long the rest would take
+            level = self._level + (now - self._at) * self.rate
+            if level > self.burst:
+                level = self.burst
+            self._at = now
+            if level >= tokens:
+                self._level = level - tokens
+                self.admitted += 1
+                return
+            self._level = level
+        finally:
+            self._leave()
         wait = self._reserve(tokens, timeout)
         if wait <= 0:
             return

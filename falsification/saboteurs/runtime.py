@@ -80,8 +80,8 @@ mutant(
     "bucket-refills-too-fast",
     breaks="a fifth more flows in than was configured",
     file=RATE,
-    old="            level = self._level + (now - self._at) * self.rate\n",
-    new="            level = self._level + (now - self._at) * self.rate * 1.2\n",
+    old="            now = self._now()\n            level = self._level + (now - self._at) * self.rate\n",
+    new="            now = self._now()\n            level = self._level + (now - self._at) * self.rate * 1.2\n",
 )
 mutant(
     "bucket-never-refuses",

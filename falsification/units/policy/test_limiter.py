@@ -140,7 +140,9 @@ def test_a_group_is_frozen(tmp_path: Path) -> None:
     events.write_text("populated 1\nfrozen 0\n")
     limiter.thaw()
     assert (tmp_path / "t" / "g" / "cgroup.freeze").read_text() == "0"
-    old = ResourceLimiter("h", Limits(pids=5), view=tree(tmp_path / "o", 1, "pids", "freezer"))
+    old = ResourceLimiter(
+        "h", Limits(pids=5), view=tree(tmp_path / "o", 1, "pids", "freezer"), freezable=True
+    )
     old.apply()
     old.freeze()
     assert (tmp_path / "o" / "h" / "freezer.state").read_text() == "FROZEN"

@@ -22,6 +22,15 @@ BATCH = 64
 """Programs for one midwife: bounds its descriptors, and lets two of them work side by side."""
 
 
+def load_confined(settings: dict[str, Any]) -> None:
+    """Load, in the warden, what daemons with *settings* are confined by: once, and not in each of the short-lived processes, which took longer for
+    it than for everything else.
+    """
+    from duende.adapters.native.warden import confined
+
+    confined.load(settings.get("confine") or {})
+
+
 def start_midwife(batch: int, settings: dict[str, Any], items: list[Any]) -> tuple[int, int]:
     """Fork the process that starts *items*; gives its pid and the descriptor its report comes from.
 
@@ -122,7 +131,7 @@ def spawn(
     settings: dict[str, Any],
     items: list[Any],
     outputs: list[tuple[int, int] | None],
-    places: list[list[int]],
+    places: list[list[tuple[int, int]]],
 ) -> list[tuple[Any, ...]]:
     """In the midwife, when *settings* are applied: spawn each item, and say (id, pid) or (id, 0, errno, step, about)."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -137,19 +146,21 @@ def spawn(
             (os.POSIX_SPAWN_DUP2, out, 1),
             (os.POSIX_SPAWN_DUP2, err, 2),
         ]
+        env = {**base, **extra}
         try:
             if confinement or place:
                 from duende.adapters.native.warden import (
                     confined,
                 )  # brings enum with it: only where it is needed
 
-                pid = confined.start(place, path, argv, {**base, **extra}, (null, out, err), confinement)
+                pid = 0 if confinement else confined.start_within(place, path, argv, env, actions)
+                pid = pid or confined.start(place, path, argv, env, (null, out, err), confinement)
                 report.append((daemon_id, pid))
                 continue
             pid = os.posix_spawn(
                 path,
                 argv,
-                {**base, **extra},
+                env,
                 file_actions=actions,
                 setsid=True,
                 setsigmask=(),
@@ -162,21 +173,23 @@ def spawn(
     return report
 
 
-def open_groups(items: list[Any]) -> list[list[int]]:
-    """Open the files through which each item enters its control group, while the rights to do so are still held: the kernel goes by
-    the rights of whoever opened (Linux 5.16).
+def open_groups(items: list[Any]) -> list[list[tuple[int, int]]]:
+    """Open the files through which each item enters its control group, and those of the groups above, while the rights to do so are still held: the
+    kernel goes by the rights of whoever opened (Linux 5.16).
 
     Raises:
         StepError: a group is not there.
     """
-    found: list[list[int]] = []
+    found: list[list[tuple[int, int]]] = []
     for item in items:
         found.append([])
         for path in item[5] if len(item) > 5 else ():
             try:
-                found[-1].append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+                fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+                above = os.open(path.rsplit("/", 2)[0] + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
             except OSError as error:
                 raise StepError(error.errno or 0, "cgroup", path) from error
+            found[-1].append((fd, above))
     return found
 
 

@@ -105,6 +105,8 @@ class Midwives:
     def _start(self) -> None:
         while self.queue and len(self._working) < PARALLEL:
             batch, settings, items = self.queue.pop(0)
+            if "grouped" in settings or "confine" in settings:
+                launch.load_confined(settings)
             head, rest = items[: launch.BATCH], items[launch.BATCH :]
             if rest:
                 self.queue.insert(0, (batch, settings, rest))

@@ -79,7 +79,7 @@ def _child(
     item: Any,
     env: dict[str, str],
     output: tuple[int, int] | None,
-    place: list[int],
+    place: list[tuple[int, int]],
     confinement: dict[str, Any],
 ) -> NoReturn:
     code = 70  # EX_SOFTWARE
