@@ -138,8 +138,9 @@ def do_ps(options: argparse.Namespace) -> int:
 
 def do_explain(options: argparse.Namespace) -> int:
     """Say what became of each setting."""
-    with _client(options) as client:
-        return _show(options, client.ask("explain", name=options.name), output.settings)
+    from duende.cli.explaining import do_explain as explain
+
+    return explain(options)
 
 
 def do_doctor(options: argparse.Namespace) -> int:

@@ -164,6 +164,8 @@ class Control:
             return await manager.logs(name, request.lines)
         if request.op == "explain":
             return msgspec.to_builtins(await manager.explain(name))
+        if request.op == "config":
+            return msgspec.to_builtins(manager.config(name))
         if request.op == "limits":
             return await self._applied.limits(name, request.values)
         if request.op == "log_path":

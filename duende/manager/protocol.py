@@ -1,7 +1,7 @@
 """What goes over the control socket.
 
 A request is `{"op": ..., "name": ...}`, an answer `{"ok": true, "result": ...}` or `{"ok": false, "error": {"kind", "message", "remedy"}}`.
-Operations: ping, status, list, start, stop, restart, signal, logs, log_path, explain, limits, load, unregister, events, shutdown. After `events` the
+Operations: ping, status, list, start, stop, restart, signal, logs, log_path, explain, config, limits, load, unregister, events, shutdown. After `events` the
 connection also carries `{"event": ...}` lines.
 """
 

@@ -184,6 +184,14 @@ class Registry:
         handle = self._get(name).handle
         return handle.data.get("log") if handle is not None else None
 
+    def config(self, name: str) -> DaemonConfig:
+        """The configuration that is in force for a daemon, with what was changed while it ran.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        return self._get(name).config
+
     async def explain(self, name: str) -> Settings:
         """What the platform made of each setting of a running daemon, read back from it.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,7 @@ from duende.config.model import DaemonConfig, PlatformSection, SecurityConfig
 from falsification.kit import Trial, attempt
 from falsification.workbench import adapter_for, daemon_class, never, request
 from fixtures import limited
-from fixtures.programs import available, set_up
+from fixtures.programs import available, free_port, set_up
 
 SIGSYS = 31
 
@@ -104,6 +106,36 @@ async def test_a_forbidden_call_kills(trial: Trial) -> None:
     trial.check(failing == "returned -1 errno 1", f'with action "errno" it fails with EPERM: {failing!r}')
 
 
+async def musl_serves(trial: Trial, adapter: NativeAdapter) -> None:
+    """A program of another C library has threads, files, children and a socket under network-service, linked in both ways."""
+    source = Path(limited.__file__).with_name("corpus.c")
+    for kind, flags in (("shared", ()), ("static", ("-static",))):
+        made = trial.tmp / f"corpus-{kind}"
+        line = ["musl-gcc", "-O2", *flags, "-o", str(made), str(source)]
+        subprocess.run(line, check=True, capture_output=True, timeout=60)
+        port = free_port()
+        config = DaemonConfig(
+            name=f"musl-{kind}",
+            binary_path=str(made),
+            args=(str(port),),
+            security=SecurityConfig(seccomp="network-service"),
+        )
+        handle = await adapter.launch(request(never(config)))
+        answer = await trial.until(partial(first_byte, port), within=15, what="it answers", claimed=True)
+        trial.check(answer == b"7", f"all seven things worked ({kind}): {answer!r}")
+        await adapter.stop(handle, 5.0)
+        trial.reached("a program did its work under a profile")
+
+
+def first_byte(port: int) -> bytes:
+    """What a server on loopback says first; nothing while nobody listens."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            return connection.recv(1)
+    except OSError:
+        return b""
+
+
 COMPUTE = """
 import hashlib, tempfile, time
 with tempfile.TemporaryFile() as file:
@@ -113,25 +145,33 @@ time.sleep(600)
 """
 
 
-@attempt("F072", timeout=120, saboteurs=["profile-lacks-a-call", "filter-kills-everything"])
+@attempt(
+    "F072",
+    timeout=120,
+    needs=["musl-gcc", "busybox"],
+    saboteurs=["profile-lacks-a-call", "filter-kills-everything"],
+)
 async def test_permitted_calls_succeed(trial: Trial) -> None:
-    """Real programs run and serve under the profiles: a Daemon class, CPython's HTTP server, redis, nginx, a shell that starts programs, a computation."""
-    trial.situation("a program did its work under a profile", at_least=5)
+    """Real programs run and serve under the profiles: a Daemon class, CPython's HTTP server, redis, nginx, shells that start programs, a server with
+    musl for its C library, a computation.
+    """
+    trial.situation("a program did its work under a profile", at_least=8)
     adapter = await adapter_for(trial)
     said = await word(trial, adapter, program("compute", COMPUTE, seccomp="compute"))
     trial.check(len(said) == 8, f"a computation under compute: {said!r}")
     trial.reached("a program did its work under a profile")
-    shell = never(
-        DaemonConfig(
-            name="shell",
-            binary_path="/bin/sh",
-            args=("-c", "ls / >/dev/null && echo hello | tr a-z A-Z; sleep 600"),
+    script = "ls / >/dev/null && echo hello | tr a-z A-Z; sleep 600"
+    for name, shell in (("shell", ("/bin/sh",)), ("busybox", ("/bin/busybox", "sh"))):
+        config = DaemonConfig(
+            name=name,
+            binary_path=shell[0],
+            args=(*shell[1:], "-c", script),
             security=SecurityConfig(seccomp="service", no_new_privileges=True),
         )
-    )
-    said = await word(trial, adapter, shell)
-    trial.check(said == "HELLO", f"a shell with programs under service: {said!r}")
-    trial.reached("a program did its work under a profile")
+        said = await word(trial, adapter, never(config))
+        trial.check(said == "HELLO", f"{name} with programs under service: {said!r}")
+        trial.reached("a program did its work under a profile")
+    await musl_serves(trial, adapter)
     for preload in (True, False):
         config = daemon_class(
             "Waiter",

@@ -14,6 +14,7 @@ from duende.adapters.native.render import limits_of
 from duende.config.model import DaemonConfig
 from duende.errors import InstanceNotFoundError
 from duende.kernel.process import read_stat, status_fields
+from duende.kernel.rlimits import INFINITY, NAMES, soft_limits
 
 KEYS = {
     "RLIMIT_NOFILE": "resources.open_files_max",
@@ -38,14 +39,12 @@ def explain(name: str, pid: int, config: DaemonConfig) -> list[SettingReport]:
 
 
 def _limits(pid: int, config: DaemonConfig) -> Iterator[SettingReport]:
-    import resource
-
+    table = soft_limits(pid)
+    if not table:
+        raise InstanceNotFoundError(f"process {pid} has ended")
     for name, soft, _ in limits_of(config):
-        try:
-            found = resource.prlimit(pid, getattr(resource, name))[0]
-        except ProcessLookupError:
-            raise InstanceNotFoundError(f"process {pid} has ended") from None
-        wanted = resource.RLIM_INFINITY if soft == -1 else soft
+        found = table.get(NAMES[name], INFINITY)
+        wanted = INFINITY if soft == -1 else soft
         outcome, why = Found.HONOURED, name
         if name == "RLIMIT_DATA":
             outcome, why = (
@@ -63,7 +62,7 @@ def _limits(pid: int, config: DaemonConfig) -> Iterator[SettingReport]:
 
 
 def _text(value: int) -> str:
-    return "unlimited" if value == -1 else str(value)
+    return "unlimited" if value == INFINITY else str(value)
 
 
 def _identity(pid: int, config: DaemonConfig, fields: dict[str, str]) -> Iterator[SettingReport]:

@@ -13,6 +13,7 @@ from duende.adapters.systemd.confining import confined
 from duende.adapters.systemd.render import INFINITY, bounding_set, capability_mask, given_capabilities
 from duende.config.model import DaemonConfig
 from duende.kernel.process import status_fields
+from duende.kernel.rlimits import soft_limits
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +61,7 @@ _PROPERTIES = {
 
 def rlimits(config: DaemonConfig, evidence: Evidence) -> Iterator[SettingReport]:
     """The limits of setrlimit(2)."""
-    table = read_limits(evidence.pid)
+    table = soft_limits(evidence.pid)
     for name, (key, field) in _RLIMITS.items():
         wanted = getattr(config.resources, field)
         if wanted is not None:
@@ -95,21 +96,6 @@ def _rlimit(key: str, wanted: int, name: str, table: dict[str, int], evidence: E
         outcome,
         why if found == wanted else f"{why}: as much as the hard limit there allows",
     )
-
-
-def read_limits(pid: int) -> dict[str, int]:
-    """The soft limits in /proc/<pid>/limits (proc(5)); empty where it cannot be read."""
-    try:
-        with open(f"/proc/{pid}/limits", encoding="ascii") as file:
-            rows = file.read().splitlines()[1:]
-    except OSError:
-        return {}
-    found: dict[str, int] = {}
-    for row in rows:
-        name, words = row[:25].strip(), row[25:].split()
-        if words:
-            found[name] = INFINITY if words[0] == "unlimited" else int(words[0])
-    return found
 
 
 def identity(config: DaemonConfig, evidence: Evidence) -> Iterator[SettingReport]:
