@@ -13,6 +13,7 @@ from duende.adapters.native.ignored import CONTROLLED, IGNORED, asked, value_of
 from duende.adapters.native.render import limits_of
 from duende.config.model import DaemonConfig
 from duende.errors import InstanceNotFoundError
+from duende.kernel.mounts import options_of
 from duende.kernel.process import read_stat, status_fields
 from duende.kernel.rlimits import INFINITY, NAMES, soft_limits
 
@@ -98,7 +99,28 @@ def _identity(pid: int, config: DaemonConfig, fields: dict[str, str]) -> Iterato
         yield _same("security.umask", f"{config.security.umask:04o}", fields["Umask"], status)
     if config.security.no_new_privileges:
         yield _same("security.no_new_privileges", "1", fields["NoNewPrivs"], status)
+    yield from _mounts(pid, config)
     yield from _confinement(config, fields, status)
+
+
+def _mounts(pid: int, config: DaemonConfig) -> Iterator[SettingReport]:
+    security = config.security
+    if not security.read_only_root and not security.private_tmp:
+        return
+    options, where = options_of(pid), f"/proc/{pid}/mountinfo"
+    wanted = [("private_tmp", "/tmp", "rw")] if security.private_tmp else []  # noqa: S108
+    if security.read_only_root:
+        wanted += [
+            ("read_only_root", "/", "ro"),
+            *(("writable_paths", path, "rw") for path in security.writable_paths),
+        ]
+    for key, path, mode in wanted:
+        found = options.get(path, "not mounted")
+        right = mode in found.split(",")
+        outcome = Found.HONOURED if right else Found.IGNORED
+        yield SettingReport(
+            key=f"security.{key}", wanted=f"{path} {mode}", found=found, outcome=outcome, why=where
+        )
 
 
 def _confinement(config: DaemonConfig, fields: dict[str, str], status: str) -> Iterator[SettingReport]:

@@ -6,8 +6,6 @@ from duende.config.model import DaemonConfig
 from duende.errors import PlatformConfigError
 
 IGNORED = {
-    "security.read_only_root": "it needs a mount namespace",
-    "security.private_tmp": "it needs a mount namespace",
     "health_check.watchdog": "the manager asks by health checks instead",
     "restart.delegate": "the kernel restarts nothing",
 }

@@ -30,6 +30,14 @@ _STEPS = {
             1: "only root may enter one",
         },
     ),
+    "mounts": (
+        "cannot give it a view of the files of its own: {about}",
+        {
+            1: "run as root, or where users may make user namespaces",
+            2: "security.writable_paths: create it",
+            38: "this kernel has no mount_setattr (Linux 5.12)",
+        },
+    ),
     "log": ("cannot open the log pipe {about}", {}),
     "fork": (
         "cannot create a process {about}",

@@ -197,8 +197,8 @@ class Renderer:
             config.user,
             config.group,
             config.working_dir,
-            config.daemon if config.security.readable_paths else config.daemon is None,
-            config.binary_path if config.security.readable_paths else None,
+            config.daemon if _by_path(config) else config.daemon is None,
+            (config.binary_path, config.config_path) if _by_path(config) else None,
             config.best_effort,
             config.health_check.watchdog,
             config.restart.delegate,
@@ -229,6 +229,9 @@ class Renderer:
             settings["no_new_privs"] = True
         if config.security.network_namespace is not None:
             settings["network_namespace"] = config.security.network_namespace
+        if config.security.read_only_root or config.security.private_tmp:
+            settings["mounts"] = self._mounts(config)
+            settings["lenient"] = config.best_effort
         self._confine(config, settings)
         env = {key: self._environ[key] for key in INHERITED if key in self._environ}
         env.setdefault("PATH", DEFAULT_PATH)
@@ -243,15 +246,40 @@ class Renderer:
         settings["env"] = env
         return settings
 
+    def _mounts(self, config: DaemonConfig) -> dict[str, Any]:
+        """What `duende.kernel.mounts.own_view` is told: paths that the daemon was given itself stay where they are, also below /tmp."""
+        security = config.security
+        given = (
+            self.runtime_dir,
+            config.working_dir,
+            config.config_path,
+            config.binary_path,
+            *self._own(config),
+        )
+        kept = {os.path.abspath(path) for path in (*given, *security.writable_paths) if path and "/" in path}
+        hidden = [path for path in sorted(kept) if path.startswith(("/tmp/", "/var/tmp/"))]  # noqa: S108
+        return {
+            "read_only": security.read_only_root,
+            "writable": [*security.writable_paths, self.runtime_dir] if security.read_only_root else [],
+            "private_tmp": security.private_tmp,
+            "kept": hidden if security.private_tmp else [],
+        }
+
+    def _own(self, config: DaemonConfig) -> list[str]:
+        """The folders that a `Daemon` class is imported from."""
+        if config.daemon is None:
+            return []
+        own = [ROOT, sys.prefix, sys.base_prefix]
+        module = config.daemon.rpartition(":")[0]
+        return [*own, os.path.dirname(os.path.abspath(module))] if module.endswith(".py") else own
+
     def _confine(self, config: DaemonConfig, settings: dict[str, Any]) -> None:
         security = config.security
         if not any(asked(config, key) for key in (*CONFINEMENT, "security.drop_capabilities")):
             return  # most daemons: nothing is imported for them
         from duende.policy.security.profiles import confinement, dropped_capabilities
 
-        own = [ROOT, sys.prefix, sys.base_prefix] if config.daemon is not None else []
-        if config.daemon is not None and config.daemon.rpartition(":")[0].endswith(".py"):
-            own.append(os.path.dirname(os.path.abspath(config.daemon.rpartition(":")[0])))
+        own = self._own(config)
         own += [
             path
             for path in (config.binary_path, config.config_path, config.working_dir)
@@ -260,6 +288,11 @@ class Renderer:
         settings["confine"] = confinement(security, tuple(own), (self.runtime_dir,))
         if security.drop_capabilities and os.geteuid() == 0:
             settings["bounding"] = dropped_capabilities(security)
+
+
+def _by_path(config: DaemonConfig) -> bool:
+    """Whether settings depend on where a daemon's own files are."""
+    return bool(config.security.readable_paths) or config.security.private_tmp
 
 
 def asks_for_group(config: DaemonConfig) -> bool:

@@ -12,6 +12,7 @@ from duende.adapters.contract import Found, SettingReport
 from duende.adapters.systemd.confining import confined
 from duende.adapters.systemd.render import INFINITY, bounding_set, capability_mask, given_capabilities
 from duende.config.model import DaemonConfig
+from duende.kernel.mounts import options_of
 from duende.kernel.process import status_fields
 from duende.kernel.rlimits import soft_limits
 
@@ -222,7 +223,7 @@ def _mounted(
     """A setting that needs a mount namespace: systemd leaves it out in silence where it may not make one, so the mounts are looked at."""
     if told != wanted:
         return report(key, wanted, told, Found.IGNORED, f"{prop}= of the unit")
-    options = mount_options(evidence.pid)
+    options = options_of(evidence.pid)
     if not options:
         return report(
             key, wanted, told, Found.HONOURED, f"{prop}= of the unit; its mounts cannot be seen from here"
@@ -235,16 +236,6 @@ def _mounted(
         Found.HONOURED if right else Found.IGNORED,
         f"/proc/{evidence.pid}/mountinfo",
     )
-
-
-def mount_options(pid: int) -> dict[str, str]:
-    """Mount point -> options, as the process sees them (proc(5), mountinfo); the last mount on a point counts."""
-    try:
-        with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
-            rows = [line.split() for line in file]
-    except OSError:
-        return {}
-    return {row[4]: row[5] for row in rows if len(row) > 5}
 
 
 def _capabilities(

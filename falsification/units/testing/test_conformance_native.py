@@ -10,7 +10,7 @@ import pytest
 
 from duende.adapters.contract import DaemonHandle, PlatformAdapter, StopCertificate
 from duende.adapters.native.adapter import NativeAdapter
-from duende.config.model import SecurityConfig
+from duende.config.model import HealthCheckConfig
 from duende.kernel.process import children_of, read_stat
 from duende.testing.conformance import AdapterConformance, NonconformanceError, capability_table
 from falsification.workbench import CLASSES
@@ -20,7 +20,7 @@ class TestNative(AdapterConformance):
     """Processes of this system."""
 
     daemon_class: ClassVar[str | None] = f"{CLASSES}:Waiter"
-    refused: ClassVar[dict[str, Any] | None] = {"security": SecurityConfig(private_tmp=True)}
+    refused: ClassVar[dict[str, Any] | None] = {"health_check": HealthCheckConfig(watchdog=5.0)}
 
     @pytest.fixture(autouse=True)
     def _folder(self) -> Iterator[None]:

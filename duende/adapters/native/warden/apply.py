@@ -40,6 +40,17 @@ def apply_settings(settings: dict[str, Any]) -> None:
 
             enter_network(about)
             about = ""
+        step = "mounts"
+        if (mounts := settings.get("mounts")) is not None:
+            from duende.kernel.mounts import own_view
+
+            lenient = settings.get("lenient")  # best_effort
+            try:
+                own_view(**mounts)
+            except OSError as error:
+                if not lenient:
+                    about = error.filename or ""
+                    raise
         step = "nice"
         if (nice := settings.get("nice")) is not None and nice != os.getpriority(os.PRIO_PROCESS, 0):
             about = str(nice)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PARALLEL = max(2, os.cpu_count() or 1)
 SMALL = 4
 """A batch of at most that many programs is a restart, and where one daemon fails the next failure is near."""
-RIGHTS = frozenset(("uid", "gid", "groups"))
-"""Settings that give up rights which opening a daemon's output needs: they are applied after it."""
+RIGHTS = frozenset(("uid", "gid", "groups", "mounts"))
+"""Settings that give up rights which opening a daemon's output needs, or hide where it is: they are applied after it."""
 SPARE_FOR = 30.0
 """Seconds a spare midwife waits for work before it is let go: it holds some memory."""
 

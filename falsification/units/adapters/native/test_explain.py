@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from duende.adapters.contract import EventKind, Found, SpawnRequest
-from duende.config.model import DaemonConfig, ResourceConfig, SecurityConfig
+from duende.config.model import DaemonConfig, HealthCheckConfig, ResourceConfig, SecurityConfig
 from duende.errors import InstanceNotFoundError, PlatformTimeoutError
 from duende.ids import DaemonId
 from falsification.units.adapters.native.conftest import MakeAdapter
@@ -24,7 +24,8 @@ def test_settings_are_read_back_from_the_kernel(make_adapter: MakeAdapter, tmp_p
         working_dir=str(tmp_path),
         best_effort=True,
         resources=ResourceConfig(open_files_max=77, core_bytes=0, nice=5, pids_max=9, cpu_quota_percent=30),
-        security=SecurityConfig(umask=0o027, no_new_privileges=True, private_tmp=True),
+        security=SecurityConfig(umask=0o027, no_new_privileges=True),
+        health_check=HealthCheckConfig(watchdog=5.0),
     )
 
     async def body() -> None:
@@ -41,11 +42,9 @@ def test_settings_are_read_back_from_the_kernel(make_adapter: MakeAdapter, tmp_p
             }
             for key, value in honoured.items():
                 assert (found[key].found, found[key].outcome) == (value, Found.HONOURED), found[key]
-            assert (found["security.private_tmp"].found, found["security.private_tmp"].outcome) == (
-                "",
-                Found.IGNORED,
-            )
-            assert found["security.private_tmp"].why
+            left = found["health_check.watchdog"]
+            assert (left.found, left.outcome) == ("", Found.IGNORED)
+            assert left.why
             for key in ("resources.pids_max", "resources.cpu_quota_percent", "resources.memory_bytes"):
                 grouped = found[key].outcome is Found.HONOURED and found[key].why.startswith("cgroup")
                 left_out = found[key].outcome in (Found.IGNORED, Found.APPROXIMATED) and found[key].why != ""

@@ -134,7 +134,6 @@ def test_settings_written_apart_are_one_batch() -> None:
 @pytest.mark.parametrize(
     ("fields", "key"),
     [
-        ({"security": SecurityConfig(private_tmp=True)}, "security.private_tmp"),
         ({"restart": RestartConfig(delegate=True)}, "restart.delegate"),
         ({"health_check": HealthCheckConfig(watchdog=1.0)}, "health_check.watchdog"),
     ],
