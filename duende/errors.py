@@ -205,6 +205,17 @@ class SerializationError(DaemonError, ValueError):
     """Data of duende (journal, handle, message) cannot be decoded; it is set aside, never overwritten."""
 
 
+class TraceContextError(SerializationError):
+    """A header of W3C Trace Context is invalid."""
+
+    def __init__(self, text: str, why: str) -> None:
+        """Quote the header, as far as it fits, and say what is wrong with it."""
+        super().__init__(
+            f"cannot read {text[:80]!r} as trace context: {why}",
+            remedy="begin a new trace, as the Recommendation asks (4.2)",
+        )
+
+
 class InternalError(DuendeError):
     """A bug in duende: please report it with the traceback."""
 

@@ -166,6 +166,7 @@ def _examples() -> list[errors.DuendeError]:
         errors.CircuitOpenError("db", 2.0),
         errors.RateLimitedError("api", 10.0, 0.5),
         errors.QueueFullError("jobs", 3),
+        errors.TraceContextError("00-x", "it is none"),
     ]
     done = {type(error) for error in special}
     kinds = [

@@ -1,0 +1,1 @@
+"""Histories, traces and what stands out."""
