@@ -80,6 +80,7 @@ _ERRORS = (
     "SpawnError",
     "StateError",
     "StatusFailedError",
+    "TraceContextError",
     "TracerFailedError",
     "TransitionError",
 )

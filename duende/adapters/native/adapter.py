@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any, ClassVar, Self
 
 from duende.adapters.contract import (
+    AdapterEvent,
     Capabilities,
     DaemonHandle,
+    EventKind,
     EventSink,
     Ownership,
     Platform,
@@ -327,15 +329,21 @@ class NativeAdapter(Exchange, PlatformAdapter):
         self._sinks.append(sink)
 
     def watch_log(self, handle: DaemonHandle, pattern: str) -> None:
-        """Report LOG_LINE once a line of output matches the regular expression *pattern*."""
-        if self._link is not None:
-            self._link.send("log", "watch", handle.daemon_id, pattern)
+        """Report LOG_LINE once a line of output matches the regular expression *pattern*; that of its readiness since its first line."""
+        expected, line = self._expected.pop(handle.daemon_id, ("", None))
+        if expected != pattern or not pattern:
+            if self._link is not None:
+                self._link.send("log", "watch", handle.daemon_id, pattern)
+        elif line is not None:
+            event = AdapterEvent(daemon_id=handle.daemon_id, kind=EventKind.LOG_LINE, detail=line)
+            asyncio.get_running_loop().call_soon(self._emit, event)
 
     def forget(self, daemon_ids: Iterable[str]) -> None:
         """Drop what is kept of daemons that have ended."""
         gone = [d for d in daemon_ids if d in self._records and self._records[d].exit is not None]
         for daemon_id in gone:
             record = self._records.pop(daemon_id)
+            self._expected.pop(daemon_id, None)
             if record.watch is not None:
                 record.watch.close()
             if self._groups is not None:

@@ -26,7 +26,7 @@ from duende.adapters.native.notify import NotifySocket
 from duende.adapters.native.records import SPAWN_TIMEOUT, STOP_MARGIN, Batch, Record
 from duende.adapters.native.render import Launch, Renderer
 from duende.adapters.native.warden import word
-from duende.config.model import DaemonConfig
+from duende.config.model import DaemonConfig, ReadinessKind, readiness_of
 from duende.errors import DuendeError, PlatformIOError, PlatformTimeoutError, SpawnError
 from duende.kernel.process import boot_id, read_stat, start_time
 from duende.states import ProcessExit
@@ -69,6 +69,8 @@ class Exchange:
         self._sinks: list[EventSink] = []
         self._batches: dict[int, Batch] = {}
         self._requests: dict[int, asyncio.Future[Any]] = {}
+        self._expected: dict[str, tuple[str, str | None]] = {}
+        """Pattern of readiness that is looked for since before the start, and the line that was found, until somebody asks."""
         self._serial = 0
         self._boot = boot_id()
         self._silent = {"runtime": self.runtime_dir}
@@ -153,7 +155,7 @@ class Exchange:
                 launch = self.renderer.render(request)
                 if "grouped" in launch.settings:
                     launch.item = (*launch.item, self.groups.prepare(request))
-                self._prepare_log(launch, link)
+                self._prepare_log(launch, link, request)
             except Exception as error:  # noqa: BLE001  (one bad request must not stop the others: it is that request's answer)
                 batch.results[daemon_id] = error
                 continue
@@ -166,12 +168,17 @@ class Exchange:
             batch.logs[daemon_id] = launch.log[3] if launch.log else None
         return list(groups.values())
 
-    def _prepare_log(self, launch: Launch, link: Link) -> None:
+    def _prepare_log(self, launch: Launch, link: Link, request: SpawnRequest) -> None:
         if launch.log is not None:
             record = self._records.get(launch.daemon_id)
             if record is None or record.log_path != launch.log[3]:
                 prepare(launch.log[3])
             link.send("log", *launch.log)
+            if readiness_of(request.config) is ReadinessKind.LOG_LINE:
+                # Looked for from the first line on: one that comes before anybody asks for it would never be found.
+                pattern = request.config.readiness.pattern or ""
+                link.send("log", "expect", request.daemon_id, pattern)
+                self._expected[request.daemon_id] = (pattern, None)
 
     async def _ask(self, link: Link, verb: str, body: Any, timeout: float) -> Any:
         self._serial += 1
@@ -204,7 +211,10 @@ class Exchange:
             if future is not None and not future.done():
                 future.set_result(message[2] if verb == "signalled" else None)
         elif verb == "line":
-            self._emit(AdapterEvent(daemon_id=message[1], kind=EventKind.LOG_LINE, detail=message[2]))
+            if (expected := self._expected.get(message[1])) is not None:
+                self._expected[message[1]] = (expected[0], message[2])  # nobody has asked yet
+            else:
+                self._emit(AdapterEvent(daemon_id=message[1], kind=EventKind.LOG_LINE, detail=message[2]))
         elif verb == "lost":
             detail = f"{message[2]} bytes of output lost: {message[3]}"
             self._emit(AdapterEvent(daemon_id=message[1], kind=EventKind.LOG_LOST, detail=detail))
@@ -226,6 +236,7 @@ class Exchange:
             daemon_id = request.daemon_id  # one text for all who know it
             if not pid:
                 batch.results[daemon_id] = parse.spawn_error(request.config.name, entry)
+                self._expected.pop(daemon_id, None)
                 if self._groups is not None:
                     self._groups.discard(daemon_id)
                 continue

@@ -170,7 +170,7 @@ class Helpers:
     # -- logs ----------------------------------------------------------------------------------------------------------------
 
     def log(self, message: tuple[Any, ...]) -> None:
-        """Pass ("open", id, pipe, path, max_bytes, backups), ("watch", id, pattern) or ("close", id) to the keeper."""
+        """Pass ("open", id, pipe, path, max_bytes, backups), ("watch" or "expect", id, pattern) or ("close", id) to the keeper."""
         verb, daemon_id = message[0], message[1]
         if verb == "open":
             pipe = message[2]

@@ -82,9 +82,12 @@ class Keeper:
             elif verb == "drain":
                 self._drain(source)
                 self._put("drained", source, b"")
-            elif verb == "watch":
+            elif verb in ("watch", "expect"):
                 import re
 
+                if verb == "expect":  # of what is started next: what is still in the pipe is the last one's
+                    source.pattern = None
+                    self._drain(source)
                 source.pattern = re.compile(message[2].encode()) if message[2] else None
                 source.partial = b""
             elif verb == "close":
