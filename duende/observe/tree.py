@@ -1,0 +1,61 @@
+"""Who descends from a process, from one look at all of /proc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from duende.observe.procfs import StatFields, parse_stat
+
+
+class Node(NamedTuple):
+    """A process and those it has started that live."""
+
+    pid: int
+    stat: StatFields
+    children: tuple[Node, ...]
+
+    def walk(self) -> Iterator[Node]:
+        """This process, and all below it, parents first."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += reversed(node.children)
+
+
+def process_tree(pid: int) -> Node | None:
+    """The tree of *pid*, children in the order of their start; None where there is no such process.
+
+    A process whose parent has ended is its subreaper's (prctl(2)), and is found there.
+    """
+    table = snapshot()
+    if pid not in table:
+        return None
+    below: dict[int, list[int]] = {}
+    for number, stat in table.items():
+        below.setdefault(stat.ppid, []).append(number)
+
+    def made(number: int, above: frozenset[int]) -> Node:
+        inside = above | {number}
+        found = [child for child in below.get(number, ()) if child not in inside]
+        found.sort(key=lambda child: (table[child].start_time, child))
+        return Node(number, table[number], tuple(made(child, inside) for child in found))
+
+    return made(pid, frozenset())
+
+
+def snapshot() -> dict[int, StatFields]:
+    """Every process that can be seen now; those that end meanwhile are left out."""
+    found: dict[int, StatFields] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    stat = parse_stat(file.read())
+            except OSError:
+                continue  # it has ended meanwhile
+            if stat is not None:
+                found[int(name)] = stat
+    return found
