@@ -108,6 +108,11 @@ def parser() -> argparse.ArgumentParser:
         "-n", "--lines", type=int, default=20, help="how many of the past (default: %(default)s)"
     )
     events.add_argument("-f", "--follow", action="store_true", help="go on as more happens")
+    metrics = verb("metrics", "print the metrics of all daemons, or those that a Daemon keeps of itself")
+    metrics.add_argument("name", nargs="?", help="one daemon, a Daemon class")
+    metrics.add_argument(
+        "--openmetrics", action="store_true", help="in OpenMetrics 1.0 instead of Prometheus text 0.0.4"
+    )
     verb("shutdown", "stop all daemons and end the manager")
     limits = verb("limits", "show what a daemon may use and what it uses, or change its limits while it runs")
     limits.add_argument("name")

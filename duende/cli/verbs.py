@@ -211,6 +211,13 @@ def do_limits(options: argparse.Namespace) -> int:
     return limits(options)
 
 
+def do_metrics(options: argparse.Namespace) -> int:
+    """Print metrics."""
+    from duende.cli.metering import do_metrics as metrics
+
+    return metrics(options)
+
+
 def do_policy(options: argparse.Namespace) -> int:
     """Look at a policy, or replace it."""
     from duende.cli.policing import do_policy as policy

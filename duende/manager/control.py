@@ -102,6 +102,12 @@ class Control:
         """A client went."""
         self._connections.discard(connection)
 
+    def metrics(self, request: bytes) -> bytes:
+        """The HTTP answer to a request for metrics."""
+        from duende.manager.metrics import answered
+
+        return answered(request, self._manager.list())
+
     def handle(self, connection: Connection, line: bytes) -> None:
         """Answer one request; quick ones at once, others when they are done."""
         try:
@@ -127,6 +133,13 @@ class Control:
                         "result": [view.to_wire() for view in self._manager.list()],
                     }
                 )
+            elif request.op == "metrics":
+                from duende.manager.metrics import families_of
+                from duende.observe.exposition import openmetrics, prometheus
+
+                write = openmetrics if request.values.get("format") == "openmetrics" else prometheus
+                text = write(families_of(self._manager.list()))
+                connection.answer({"ok": True, "id": request.id, "result": text})
             elif request.op == "ping":
                 connection.answer({"ok": True, "id": request.id, "result": {"pid": os.getpid()}})
             else:
@@ -207,12 +220,25 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came; answer each whole line."""
         self._buffer += data
+        if self._buffer.startswith(b"GET "):
+            self._scraped()
+            return
         while (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
             if line.strip():
                 self._control.handle(self, line)
         if len(self._buffer) > LARGEST_REQUEST and self._transport is not None:
+            self._transport.abort()
+
+    def _scraped(self) -> None:
+        """Answer a client that speaks HTTP, once it has said all: curl --unix-socket PATH http://duende/metrics."""
+        if self._transport is None:
+            return
+        if b"\r\n\r\n" in self._buffer or b"\n\n" in self._buffer:
+            self._transport.write(self._control.metrics(bytes(self._buffer)))
+            self._transport.close()
+        elif len(self._buffer) > LARGEST_REQUEST:
             self._transport.abort()
 
     def answer(self, message: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from falsification.kit.saboteur import mutant
 
 RING, CONTEXT = "duende/observe/ring.py", "duende/observe/tracecontext.py"
+EXPOSITION = "duende/observe/exposition.py"
 ANOMALY, CRITICAL = "duende/observe/anomaly.py", "duende/observe/critical.py"
 
 mutant(
@@ -111,4 +112,25 @@ mutant(
     file=CRITICAL,
     old="        stack.append((child, began, ended, ended, list(children.get(child.span_id, ()))))\n",
     new="        stack.append((child, began, ended, ended, []))\n",
+)
+mutant(
+    "labels-are-not-escaped",
+    breaks="a label with a quote or a line end in it goes out as it is",
+    file=EXPOSITION,
+    old="value.translate(_VALUE_ESCAPES)}\"'",
+    new="value}\"'",
+)
+mutant(
+    "families-have-no-type",
+    breaks="the kind of a metric stands in a comment that nobody knows",
+    file=EXPOSITION,
+    old='        lines.append(f"# TYPE {name} {family.kind}")\n',
+    new='        lines.append(f"# KIND {name} {family.kind}")\n',
+)
+mutant(
+    "values-are-pythons",
+    breaks="numbers are written as Python writes them",
+    file=EXPOSITION,
+    old='    if math.isnan(value):\n        return "NaN"\n',
+    new='    if value != 0:\n        return str(value)\n    if math.isnan(value):\n        return "NaN"\n',
 )

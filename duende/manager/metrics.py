@@ -1,0 +1,97 @@
+"""What the manager knows of its daemons, as metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from duende.manager.view import DaemonView
+from duende.observe.exposition import Family, negotiated
+from duende.states import HealthKind, Phase
+
+HEALTH = {HealthKind.HEALTHY: 1.0, HealthKind.DEGRADED: 1.0, HealthKind.UNHEALTHY: 0.0}
+"""Degraded is well enough to go on."""
+
+
+def families_of(views: Iterable[DaemonView], now: float | None = None) -> list[Family]:
+    """The families of all daemons; *now* is in Unix seconds."""
+    found = [(view, {"daemon": view.name}) for view in views]
+    at = time.time() if now is None else now
+
+    def family(
+        name: str, kind: str, text: str, value: Callable[[DaemonView], float | None], unit: str = ""
+    ) -> Family:
+        told = ((labels, value(view)) for view, labels in found)
+        return Family(
+            name, kind, text, tuple((labels, number) for labels, number in told if number is not None), unit
+        )
+
+    phases = tuple(
+        ({**labels, "state": phase.value}, float(view.status.phase is phase))
+        for view, labels in found
+        for phase in Phase
+    )
+    return [
+        Family("duende_daemons", "gauge", "Daemons that the manager knows.", (({}, float(len(found))),)),
+        family(
+            "duende_daemon_up",
+            "gauge",
+            "Whether it runs.",
+            lambda view: float(view.status.phase is Phase.RUNNING),
+        ),
+        family(
+            "duende_daemon_wanted", "gauge", "Whether it should run.", lambda view: float(view.wanted == "up")
+        ),
+        Family("duende_daemon_state", "gauge", "1 for the state that it is in.", phases),
+        family(
+            "duende_daemon_restarts",
+            "counter",
+            "Restarts since it was registered.",
+            lambda view: view.restarts,
+        ),
+        family(
+            "duende_daemon_start_time_seconds",
+            "gauge",
+            "When it last became running, in Unix time.",
+            lambda view: view.since,
+            "seconds",
+        ),
+        family(
+            "duende_daemon_uptime_seconds",
+            "gauge",
+            "How long it has been running.",
+            lambda view: (
+                max(0.0, at - view.since)
+                if view.since is not None and view.status.phase is Phase.RUNNING
+                else None
+            ),
+            "seconds",
+        ),
+        family(
+            "duende_daemon_healthy",
+            "gauge",
+            "Whether its last health check passed; nothing where none was made.",
+            lambda view: HEALTH[view.health.kind] if view.health is not None else None,
+        ),
+        family(
+            "duende_daemon_pid", "gauge", "Its main process; 0 while there is none.", lambda view: view.pid
+        ),
+    ]
+
+
+def answered(request: bytes, views: Iterable[DaemonView]) -> bytes:
+    """The whole HTTP answer to a *request* that begins with GET: the metrics at /metrics, 404 elsewhere."""
+    head, _, rest = request.partition(b"\r\n")
+    path = head.split(b" ")[1].partition(b"?")[0] if head.count(b" ") >= 1 else b""
+    if path != b"/metrics":
+        kind, code, text = "text/plain; charset=utf-8", "404 Not Found", "known: /metrics\n"
+    else:
+        lines = (line.partition(b":") for line in rest.split(b"\r\n"))
+        accept = next((value.decode("latin-1") for name, _, value in lines if name.lower() == b"accept"), "")
+        code = "200 OK"
+        kind, text = negotiated(families_of(views), accept)
+    body = text.encode()
+    headers = (
+        f"HTTP/1.1 {code}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return headers.encode("ascii") + body
