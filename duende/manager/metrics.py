@@ -26,11 +26,7 @@ def families_of(views: Iterable[DaemonView], now: float | None = None) -> list[F
             name, kind, text, tuple((labels, number) for labels, number in told if number is not None), unit
         )
 
-    phases = tuple(
-        ({**labels, "state": phase.value}, float(view.status.phase is phase))
-        for view, labels in found
-        for phase in Phase
-    )
+    states = tuple(({"daemon": view.name, "state": view.status.phase.value}, 1) for view, _ in found)
     return [
         Family("duende_daemons", "gauge", "Daemons that the manager knows.", (({}, float(len(found))),)),
         family(
@@ -42,7 +38,7 @@ def families_of(views: Iterable[DaemonView], now: float | None = None) -> list[F
         family(
             "duende_daemon_wanted", "gauge", "Whether it should run.", lambda view: float(view.wanted == "up")
         ),
-        Family("duende_daemon_state", "gauge", "1 for the state that it is in.", phases),
+        Family("duende_daemon_state", "gauge", "The state that it is in, as a label; always 1.", states),
         family(
             "duende_daemon_restarts",
             "counter",

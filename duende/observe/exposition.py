@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -41,35 +42,38 @@ class Family(msgspec.Struct, frozen=True):
             raise ValueError(f"{self.kind!r} is no kind of metric: use one of {', '.join(KINDS)}")
         if self.unit and not self.name.endswith(f"_{self.unit}"):
             raise ValueError(f"{self.name!r} does not end with its unit {self.unit!r}")
-        for labels, value in self.samples:
-            for label in labels:
-                if _LABEL.fullmatch(label) is None:
-                    raise ValueError(f"{label!r} of {self.name!r} is no name of a label")
-            if self.kind == "counter" and not value >= 0:
-                raise ValueError(f"{value} of {self.name!r} is nothing that was counted")
+        for label in {label for labels, _ in self.samples for label in labels}:
+            if _LABEL.fullmatch(label) is None:
+                raise ValueError(f"{label!r} of {self.name!r} is no name of a label")
+        if self.kind == "counter":
+            for _, value in self.samples:
+                if not value >= 0:
+                    raise ValueError(f"{value} of {self.name!r} is nothing that was counted")
 
 
 def prometheus(families: Iterable[Family]) -> str:
     """The text that every Prometheus reads."""
     lines: list[str] = []
-    for family in families:
+    labelled = _Labelled()
+    for family in list(families):
         name = f"{family.name}_total" if family.kind == "counter" else family.name
         lines.append(f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}")
         lines.append(f"# TYPE {name} {family.kind}")
-        lines += [f"{name}{_labels(labels)} {_number(value)}" for labels, value in family.samples]
+        lines += [f"{name}{labelled.text(labels)} {_number(value)}" for labels, value in family.samples]
     return "".join(f"{line}\n" for line in lines)
 
 
 def openmetrics(families: Iterable[Family]) -> str:
     """The text that says units too, and where it ends."""
     lines: list[str] = []
-    for family in families:
+    labelled = _Labelled()
+    for family in list(families):
         lines.append(f"# TYPE {family.name} {family.kind}")
         if family.unit:
             lines.append(f"# UNIT {family.name} {family.unit}")
         lines.append(f"# HELP {family.name} {family.help.translate(_VALUE_ESCAPES)}")
         name = f"{family.name}_total" if family.kind == "counter" else family.name
-        lines += [f"{name}{_labels(labels)} {_number(value)}" for labels, value in family.samples]
+        lines += [f"{name}{labelled.text(labels)} {_number(value)}" for labels, value in family.samples]
     return "".join(f"{line}\n" for line in (*lines, "# EOF"))
 
 
@@ -80,15 +84,30 @@ def negotiated(families: Iterable[Family], accept: str) -> tuple[str, str]:
     return PROMETHEUS, prometheus(families)
 
 
-def _labels(labels: Mapping[str, str]) -> str:
-    if not labels:
-        return ""
-    return (
-        "{" + ",".join(f'{name}="{value.translate(_VALUE_ESCAPES)}"' for name, value in labels.items()) + "}"
-    )
+@functools.lru_cache(maxsize=4096)
+def _escaped(value: str) -> str:
+    """A value of a label; the same few thousand come again and again."""
+    return value.translate(_VALUE_ESCAPES)
+
+
+class _Labelled:
+    """The text of labels, written once for all families that share them: of a thousand daemons most of the time goes there."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, str] = {}
+
+    def text(self, labels: Mapping[str, str]) -> str:
+        """In braces; nothing without labels. The families hold the labels, so that their identity is theirs as long as this lives."""
+        found = self._known.get(id(labels))
+        if found is None:
+            inside = ",".join([f'{name}="{_escaped(value)}"' for name, value in labels.items()])
+            found = self._known[id(labels)] = f"{{{inside}}}" if inside else ""
+        return found
 
 
 def _number(value: float) -> str:
+    if value.__class__ is int or value in (0.0, 1.0):
+        return str(int(value))
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

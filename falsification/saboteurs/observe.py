@@ -117,8 +117,8 @@ mutant(
     "labels-are-not-escaped",
     breaks="a label with a quote or a line end in it goes out as it is",
     file=EXPOSITION,
-    old="value.translate(_VALUE_ESCAPES)}\"'",
-    new="value}\"'",
+    old="    return value.translate(_VALUE_ESCAPES)\n",
+    new="    return value\n",
 )
 mutant(
     "families-have-no-type",

@@ -64,7 +64,7 @@ def test_what_the_manager_knows() -> None:
     assert found["duende_daemon_restarts_total", "web", ""] == 2
     assert found["duende_daemon_healthy", "web", ""] == 1
     assert ("duende_daemon_healthy", "old", "") not in found
-    assert text.count("\nduende_daemon_state{") == 2 * len(Phase)
+    assert text.count("\nduende_daemon_state{") == 2
 
 
 def test_what_is_no_family() -> None:
@@ -112,7 +112,7 @@ def test_a_thousand_daemons_do_not_take_long() -> None:
     began = time.process_time()
     text = prometheus(families_of(views))
     assert time.process_time() - began < 1.0
-    assert text.count("\n") > 10_000
+    assert text.count("\n") > 7000
 
 
 def test_over_a_control_socket(tmp_path: Path) -> None:
