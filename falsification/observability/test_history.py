@@ -53,7 +53,7 @@ def spent(capacity: int, operations: int) -> float:
 def test_an_operation_takes_as_long_as_ever(trial: Trial) -> None:
     """CPU time grows with the number of operations, not with its square, and not with the size of the ring: up to 1 000 000 of both."""
     trial.situation("a million operations were timed")
-    rounds = trial.rounds(normal=3, under_saboteur=1)
+    rounds = trial.rounds(normal=2, under_saboteur=1)
     least = trial.rounds(normal=250_000, under_saboteur=10_000)
     counts = (least, 2 * least, 4 * least)
     times = {count: min(spent(1000, count) for _ in range(rounds)) for count in counts}
