@@ -62,7 +62,10 @@ def start_within(places: Places, path: str, argv: list[str], env: dict[str, str]
             return 0
         raise
     finally:
-        leave(places)
+        try:
+            leave(places)
+        except OSError:
+            pass  # it could a moment ago; this process ends soon, and a daemon that runs must not be lost for it
 
 
 def load(what: dict[str, Any]) -> None:
