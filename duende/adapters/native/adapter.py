@@ -101,6 +101,7 @@ class NativeAdapter(Exchange, PlatformAdapter):
         """Start all *requests* side by side; a handle or the error of each, in order."""
         link = await self._ready_link()
         refused = await self._bound(requests)
+        await self._expect(link, requests)
         batch = self.begin_batch(
             link,
             [request for request in requests if request.daemon_id not in refused] if refused else requests,

@@ -23,7 +23,7 @@ from duende.adapters.native.ignored import asks_for_bounds
 from duende.adapters.native.link import Link, open_link
 from duende.adapters.native.logs import prepare
 from duende.adapters.native.notify import NotifySocket
-from duende.adapters.native.records import SPAWN_TIMEOUT, STOP_MARGIN, Batch, Record
+from duende.adapters.native.records import DRAIN_TIMEOUT, SPAWN_TIMEOUT, STOP_MARGIN, Batch, Record
 from duende.adapters.native.render import Launch, Renderer
 from duende.adapters.native.warden import word
 from duende.config.model import DaemonConfig, ReadinessKind, readiness_of
@@ -155,7 +155,7 @@ class Exchange:
                 launch = self.renderer.render(request)
                 if "grouped" in launch.settings:
                     launch.item = (*launch.item, self.groups.prepare(request))
-                self._prepare_log(launch, link, request)
+                self._prepare_log(launch, link)
             except Exception as error:  # noqa: BLE001  (one bad request must not stop the others: it is that request's answer)
                 batch.results[daemon_id] = error
                 continue
@@ -168,17 +168,37 @@ class Exchange:
             batch.logs[daemon_id] = launch.log[3] if launch.log else None
         return list(groups.values())
 
-    def _prepare_log(self, launch: Launch, link: Link, request: SpawnRequest) -> None:
+    async def _expect(self, link: Link, requests: Sequence[SpawnRequest]) -> None:
+        """Have the lines that make daemons ready looked for from their first line on: one that comes before anybody asks would never be found.
+
+        Waits until the keeper has heard of it, and has read what the run before left in the pipe, which is not meant.
+        """
+        told: list[asyncio.Task[Any]] = []
+        for request in requests:
+            if readiness_of(request.config) is not ReadinessKind.LOG_LINE:
+                continue
+            try:
+                launch = self.renderer.render(request)
+                self._prepare_log(launch, link)
+            except Exception:  # noqa: BLE001, S112  (the batch will meet it again, and answers for it)
+                continue
+            if launch.log is not None:
+                pattern = request.config.readiness.pattern or ""
+                link.send("log", "expect", request.daemon_id, pattern)
+                self._expected[request.daemon_id] = (pattern, None)
+                asking = self._ask(link, "drain", request.daemon_id, DRAIN_TIMEOUT)
+                told.append(asyncio.get_running_loop().create_task(asking))
+        if told:
+            await asyncio.gather(
+                *told, return_exceptions=True
+            )  # a disk that hangs keeps nobody from starting
+
+    def _prepare_log(self, launch: Launch, link: Link) -> None:
         if launch.log is not None:
             record = self._records.get(launch.daemon_id)
             if record is None or record.log_path != launch.log[3]:
                 prepare(launch.log[3])
             link.send("log", *launch.log)
-            if readiness_of(request.config) is ReadinessKind.LOG_LINE:
-                # Looked for from the first line on: one that comes before anybody asks for it would never be found.
-                pattern = request.config.readiness.pattern or ""
-                link.send("log", "expect", request.daemon_id, pattern)
-                self._expected[request.daemon_id] = (pattern, None)
 
     async def _ask(self, link: Link, verb: str, body: Any, timeout: float) -> Any:
         self._serial += 1
