@@ -9,6 +9,8 @@ import struct
 import sys
 from collections.abc import Iterable
 
+from duende.kernel.raw import syscall
+
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
 LANDLOCK_CREATE_RULESET_VERSION = 1
 LANDLOCK_RULE_PATH_BENEATH = 1
@@ -21,13 +23,10 @@ READ = EXECUTE | READ_FILE | READ_DIR
 
 
 def _call(number: int, *arguments: object) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    found = int(libc.syscall(number, *arguments))
-    if found < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"landlock: {os.strerror(error)}")
-    return found
+    try:
+        return syscall(number, *arguments)
+    except OSError as error:
+        raise OSError(error.errno, f"landlock: {error.strerror}") from None
 
 
 def version() -> int:

@@ -9,6 +9,8 @@ import os
 import struct
 from collections.abc import Iterable
 
+from duende.kernel.raw import syscall
+
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 4096, 16384, 1 << 19
 """<linux/mount.h>"""
@@ -108,14 +110,12 @@ def _set_read_only(path: str, *, read_only: bool) -> None:
         "=QQQQ", MOUNT_ATTR_RDONLY if read_only else 0, 0 if read_only else MOUNT_ATTR_RDONLY, 0, 0
     )
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    libc = _libc()
-    libc.syscall.restype = ctypes.c_long
-    result = libc.syscall(
-        ctypes.c_long(MOUNT_SETATTR),
+    syscall(
+        MOUNT_SETATTR,
         ctypes.c_int(AT_FDCWD),
         os.fsencode(path),
         ctypes.c_uint(AT_RECURSIVE),
         buffer,
         ctypes.c_size_t(len(attributes)),
+        about=path,
     )
-    _checked(int(result), path)

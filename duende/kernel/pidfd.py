@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import struct
@@ -25,15 +24,11 @@ def descriptor_of(fd: int, number: int) -> int:
     Raises:
         OSError: it has none such (EBADF), has ended, or may not be looked into.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    found = int(
-        libc.syscall(ctypes.c_long(PIDFD_GETFD), ctypes.c_int(fd), ctypes.c_int(number), ctypes.c_uint(0))
-    )
-    if found < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return found
+    import ctypes  # of all here only this needs it, and every manager loads the rest
+
+    from duende.kernel.raw import syscall
+
+    return syscall(PIDFD_GETFD, ctypes.c_int(fd), ctypes.c_int(number), ctypes.c_uint(0))
 
 
 def exit_of(fd: int) -> ProcessExit:

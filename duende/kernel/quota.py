@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import os
 import struct
+
+from duende.kernel.raw import syscall
 
 BTRFS_IOC_FS_INFO = 0x8400941F
 BTRFS_IOC_INO_LOOKUP = 0xD0009412
@@ -114,15 +115,5 @@ def limit_project(fd: int, project: int, most: int) -> None:
 
 
 def _quotactl(fd: int, command: int, project: int, buffer: ctypes.Array[ctypes.c_char]) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    found = libc.syscall(
-        ctypes.c_long(QUOTACTL_FD),
-        ctypes.c_uint(fd),
-        ctypes.c_uint(command << 8 | PRJQUOTA),
-        ctypes.c_uint(project),
-        buffer,
-    )
-    if found != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    which = ctypes.c_uint(command << 8 | PRJQUOTA)
+    syscall(QUOTACTL_FD, ctypes.c_uint(fd), which, ctypes.c_uint(project), buffer)

@@ -9,6 +9,8 @@ import struct
 import sys
 from collections.abc import Iterable
 
+from duende.kernel.raw import syscall
+
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_RET_KILL_PROCESS = 0x80000000
 SECCOMP_RET_ERRNO = 0x00050000
@@ -136,14 +138,12 @@ def install(packed: bytes, *, listen: bool = False) -> int:
         _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
     fprog = SockFprog(len(packed) // 8, ctypes.addressof(buffer))
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
+    mode = ctypes.c_uint(SECCOMP_SET_MODE_FILTER)
     flags = ctypes.c_uint(SECCOMP_FILTER_FLAG_NEW_LISTENER if listen else 0)
-    found = libc.syscall(NR_SECCOMP[machine], SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(fprog))
-    if found < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"seccomp: {os.strerror(number)}")
-    return int(found)
+    try:
+        return syscall(NR_SECCOMP[machine], mode, flags, ctypes.byref(fprog))
+    except OSError as error:
+        raise OSError(error.errno, f"seccomp: {error.strerror}") from None
 
 
 def next_call(listener: int) -> tuple[int, int]:

@@ -52,8 +52,7 @@ class RetryBudget:
     def pay_in(self) -> None:
         """A call is made."""
         with self._lock:
-            balance = self._balance + self.ratio
-            self._balance = min(self.reserve, balance)
+            self._balance = min(self.reserve, self._balance + self.ratio)
 
     def take(self) -> bool:
         """Whether a retry may be made; it is taken then."""
@@ -119,29 +118,14 @@ class Retry:
 
     async def call(self, function: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
         """Await *function* until it succeeds. The last exception is the caller's, with a note of what was tried."""
-        began = self._now()
+        began, number = self._now(), 0
         self.budget.pay_in()
-        try:
-            return await function(*args, **kwargs)
-        except self.on as error:
-            delay = self._next(error, 0, began)
-        return await self._again(delay, began, function, *args, **kwargs)
-
-    async def _again(
-        self,
-        delay: float,
-        began: float,
-        function: Callable[P, Awaitable[R]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        number = 1
         while True:
-            await asyncio.sleep(delay)
             try:
                 return await function(*args, **kwargs)
             except self.on as error:
                 delay = self._next(error, number, began)
+            await asyncio.sleep(delay)
             number += 1
 
     def call_blocking(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -162,13 +146,7 @@ class Retry:
 
             @functools.wraps(function)
             async def later(*args: P.args, **kwargs: P.kwargs) -> Any:
-                began = self._now()
-                self.budget.pay_in()
-                try:  # as `call` begins: most calls succeed, and need no more
-                    return await function(*args, **kwargs)
-                except self.on as error:
-                    delay = self._next(error, 0, began)
-                return await self._again(delay, began, function, *args, **kwargs)
+                return await self.call(function, *args, **kwargs)
 
             return cast(Callable[P, R], later)
 
