@@ -45,7 +45,6 @@ class AnomalyDetector:
 
     __slots__ = (
         "_count",
-        "_full",
         "_next",
         "_squares",
         "_sum",
@@ -73,11 +72,12 @@ class AnomalyDetector:
         self._next = 0
         self._count = 0
         self._sum = self._squares = 0.0
-        self._full = 0
 
     def score(self, value: float) -> float:
         """The z-score of *value* now, 0 while too few have been seen; nothing is taken in. The deviation is that of the population."""
-        mean, deviation = self._moments()
+        return self._score(value, *self._moments())
+
+    def _score(self, value: float, mean: float, deviation: float) -> float:
         if self._count < LEAST:
             return 0.0
         if deviation <= FLAT * abs(mean):
@@ -97,8 +97,8 @@ class AnomalyDetector:
         """
         if not math.isfinite(value):
             raise ValueError(f"{value!r} is no number that could be scored")
-        score = self.score(value)
         mean, deviation = self._moments()
+        score = self._score(value, mean, deviation)
         self._take(value)
         if abs(score) < self.threshold:
             return None

@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from duende.observe.procfs import StatFields, parse_stat
+from duende.kernel.process import Stat, read_stat
 
 
 class Node(NamedTuple):
     """A process and those it has started that live."""
 
     pid: int
-    stat: StatFields
+    stat: Stat
     children: tuple[Node, ...]
 
     def walk(self) -> Iterator[Node]:
@@ -46,16 +46,11 @@ def process_tree(pid: int) -> Node | None:
     return made(pid, frozenset())
 
 
-def snapshot() -> dict[int, StatFields]:
+def snapshot() -> dict[int, Stat]:
     """Every process that can be seen now; those that end meanwhile are left out."""
-    found: dict[int, StatFields] = {}
+    found: dict[int, Stat] = {}
     for name in os.listdir("/proc"):
-        if name.isdecimal():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    stat = parse_stat(file.read())
-            except OSError:
-                continue  # it has ended meanwhile
-            if stat is not None:
-                found[int(name)] = stat
+        stat = read_stat(int(name)) if name.isdecimal() else None
+        if stat is not None:
+            found[int(name)] = stat
     return found

@@ -87,9 +87,9 @@ mutant(
 mutant(
     "tree-goes-by-sessions",
     breaks="the leader of the session is taken for the parent",
-    file=PROCFS,
-    old="            int(rest[1]),\n",
-    new="            int(rest[3]),\n",
+    file=TREE,
+    old="below.setdefault(stat.ppid, [])",
+    new="below.setdefault(stat.session, [])",
 )
 mutant(
     "threads-are-those-of-the-start",

@@ -96,8 +96,8 @@ mutant(
     "number-hides-itself",
     breaks="a number is taken in before it is scored",
     file=ANOMALY,
-    old="        score = self.score(value)\n",
-    new="        self._take(value)\n        score = self.score(value)\n",
+    old="        mean, deviation = self._moments()\n        score = self._score",
+    new="        self._take(value)\n        mean, deviation = self._moments()\n        score = self._score",
 )
 mutant(
     "path-goes-by-the-first-child",

@@ -68,7 +68,7 @@ def test_a_process_with_an_odd_name(tmp_path: Path) -> None:
     try:
         with ProcessReader(child.pid) as reader:
             deadline = time.monotonic() + 10
-            while (tree := process_tree(child.pid)) is None or tree.stat.command != "a) R (b":
+            while (tree := process_tree(child.pid)) is None or tree.stat.comm != "a) R (b":
                 assert time.monotonic() < deadline
             sample = reader.sample()
             assert sample is not None
