@@ -9,7 +9,7 @@ from duende.cli import exits, output
 from duende.config import DaemonConfig
 from duende.config.choosing import chosen
 from duende.errors import ConfigError, PolicyViolationError
-from duende.policy.security.profiles import calls_of, filters
+from duende.policy.security.profiles import calls_of
 
 LONGEST = 3600.0
 """Seconds."""
@@ -22,7 +22,7 @@ def do_rehearse(options: argparse.Namespace) -> int:
         ConfigError: the file has a mistake, or no daemon in it has its system calls filtered.
     """
     seconds = _seconds(options.seconds)
-    configs = [config for config in chosen(options.file, options.name) if filters(config.security)]
+    configs = [config for config in chosen(options.file, options.name) if config.security.filters_calls]
     if not configs:
         raise ConfigError(
             f"no daemon of {options.file} has its system calls filtered: there is nothing to rehearse",
@@ -51,7 +51,7 @@ def refuse_forbidden(path: str, seconds: float) -> None:
         PolicyViolationError: the profile of one would end it, or fail it; the first missing call is named.
     """
     for config in chosen(path):
-        if filters(config.security) and (seen := rehearse(config, _seconds(seconds))).calls:
+        if config.security.filters_calls and (seen := rehearse(config, _seconds(seconds))).calls:
             first, *rest = told(config, seen)
             remedy = next((line.strip() for line in reversed(rest) if "=" in line), "choose another profile")
             raise PolicyViolationError(f"nothing of {path} was deployed: {first}", remedy=remedy)

@@ -182,6 +182,11 @@ class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     readable_paths: tuple[str, ...] = ()
     """Absolute paths it may read and execute below; with any, nothing else but these, what programs need to start, and `writable_paths`."""
 
+    @property
+    def filters_calls(self) -> bool:
+        """Whether any system call is filtered; tells it without the profiles, which take longer to load than a daemon to start."""
+        return bool(self.seccomp or self.seccomp_deny or not self.network)
+
 
 class QualityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `duende deploy` demands of a daemon's code. Thresholds are strict: only what is beyond one is a violation."""

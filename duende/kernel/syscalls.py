@@ -90,3 +90,5 @@ ARM64 = _numbers(
 )
 """Of arm64."""
 # fmt: on
+KNOWN = frozenset((*X86_64, *ARM64))
+"""Every name that one of both has."""

@@ -12,7 +12,6 @@ from duende.adapters.container.engine import Runtime
 from duende.adapters.contract import Found, SettingReport
 from duende.config.model import DaemonConfig
 from duende.errors import PlatformIOError
-from duende.policy.security.oci import profile_text
 
 
 def handed_over(config: DaemonConfig, runtime: Runtime, path: str) -> str:
@@ -24,7 +23,7 @@ def handed_over(config: DaemonConfig, runtime: Runtime, path: str) -> str:
     """
     if config.security.seccomp is None:
         return ""
-    text = profile_text(config.security, os.uname().machine)
+    text = _wanted(config)
     if runtime is Runtime.DOCKER:
         return text
     try:
@@ -66,7 +65,7 @@ def confined(config: DaemonConfig, answer: dict[str, Any], fields: dict[str, str
 def _filtered(
     key: str, wanted: str, config: DaemonConfig, answer: dict[str, Any], fields: dict[str, str]
 ) -> SettingReport:
-    text = profile_text(config.security, os.uname().machine)
+    text = _wanted(config)
     told = _profile_told(answer)
     if fields and fields.get("Seccomp") != "2":
         outcome, found, why = Found.IGNORED, "no filter", "Seccomp in the status of the process"
@@ -79,6 +78,12 @@ def _filtered(
         found = "the profile" if same else "another profile"
         why = "SecurityOpt of the container, and Seccomp in the status of its process"
     return SettingReport(key=f"security.{key}", wanted=wanted, found=found, outcome=outcome, why=why)
+
+
+def _wanted(config: DaemonConfig) -> str:
+    from duende.policy.security.oci import profile_text  # the tables of calls: most daemons have no profile
+
+    return profile_text(config.security, os.uname().machine)
 
 
 def _profile_told(answer: dict[str, Any]) -> str | None:

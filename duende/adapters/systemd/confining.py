@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from typing import Any
 
 from duende.adapters.contract import Found, SettingReport
 from duende.config.model import DaemonConfig
-from duende.kernel.syscalls import ARM64, X86_64
-from duende.policy.security.groups import GROUPS
-from duende.policy.security.profiles import calls_of, filters
 
-KNOWN = frozenset((*X86_64, *ARM64))
 Property = tuple[str, str, Any]
 """Name, D-Bus signature, value."""
-EPERM = 1
-"""<asm-generic/errno-base.h>: what SystemCallErrorNumber= is set to where a forbidden call is to fail."""
 LIBSECCOMP = frozenset(("kexec_file_load",))
 """Names that libseccomp knows on some machines only; systemd leaves what it does not know out of a list, and says so in the journal."""
 
@@ -28,7 +23,9 @@ def confining(config: DaemonConfig, *, user: bool) -> list[Property]:
     """
     security = config.security
     found: list[Property] = []
-    if filters(security):
+    if security.filters_calls:
+        from duende.policy.security.profiles import calls_of
+
         calls = calls_of(security)
         # A list of what is allowed takes no number of their own for single calls: what is shut is then forbidden like the rest.
         listed = (
@@ -40,7 +37,7 @@ def confining(config: DaemonConfig, *, user: bool) -> list[Property]:
             found.append(("SystemCallFilter", "(bas)", [calls.allowed is not None, listed]))
             found.append(("SystemCallArchitectures", "as", ["native"]))
         if calls.errno:
-            found.append(("SystemCallErrorNumber", "i", EPERM))
+            found.append(("SystemCallErrorNumber", "i", errno.EPERM))
         if calls.unix_only:
             found.append(("RestrictAddressFamilies", "(bas)", [True, ["AF_UNIX"]]))
     if security.network_namespace is not None:
@@ -53,7 +50,11 @@ def confining(config: DaemonConfig, *, user: bool) -> list[Property]:
 def confined(config: DaemonConfig, told: dict[str, Any], fields: dict[str, str]) -> Iterator[SettingReport]:
     """Each setting beside the unit's properties (*told*) and the process's own status (*fields*), where it can be seen."""
     security = config.security
-    if filters(security):
+    if security.filters_calls:
+        from duende.kernel.syscalls import KNOWN
+        from duende.policy.security.groups import GROUPS
+        from duende.policy.security.profiles import calls_of
+
         calls = calls_of(security)
         filtered = fields.get("Seccomp", "2") == "2"
         where = "SystemCallFilter= of the unit" + (

@@ -10,7 +10,7 @@ from duende.config.capabilities import CAPABILITIES
 from duende.config.model import SecurityConfig
 from duende.errors import PlatformConfigError
 from duende.kernel import seccomp
-from duende.kernel.syscalls import ARM64, X86_64
+from duende.kernel.syscalls import ARM64, KNOWN, X86_64
 from duende.policy.security.groups import GROUPS
 
 TABLES: Mapping[str, Mapping[str, int]] = {"x86_64": X86_64, "aarch64": ARM64}
@@ -54,11 +54,6 @@ SYSTEM_PATHS = (
 SYSTEM_WRITABLE = ("/dev/null", "/dev/zero", "/dev/full")
 
 
-def filters(security: SecurityConfig) -> bool:
-    """Whether any system call is filtered."""
-    return bool(security.seccomp or security.seccomp_deny or not security.network)
-
-
 def kept_capabilities(security: SecurityConfig) -> int:
     """The bits of the capabilities that a daemon may have."""
     everything = (1 << len(CAPABILITIES)) - 1
@@ -97,13 +92,12 @@ def calls_of(security: SecurityConfig) -> Calls:
     Raises:
         PlatformConfigError: a call is not known.
     """
-    known = {*X86_64, *ARM64}
     for key in ("seccomp_allow", "seccomp_deny"):
         for name in getattr(security, key):
-            if name not in known:
+            if name not in KNOWN:
                 from difflib import get_close_matches
 
-                near = get_close_matches(name, known, n=1)
+                near = get_close_matches(name, KNOWN, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else "see syscalls(2)"
                 raise PlatformConfigError(f"security.{key}: there is no system call {name!r}", remedy=hint)
     names, network = PROFILES[security.seccomp] if security.seccomp is not None else (None, True)
@@ -124,7 +118,7 @@ def filter_of(security: SecurityConfig, machine: str, *, noting: bool = False) -
     Raises:
         PlatformConfigError: a call is not known, or the machine has no table here.
     """
-    if not filters(security):
+    if not security.filters_calls:
         return b""
     table = TABLES.get(machine)
     if table is None:
