@@ -223,7 +223,7 @@ class DaemonMetrics:
     def prometheus(self, daemon: str) -> str:
         """The Prometheus text of all metrics, labelled with the name of the *daemon*."""
         found = self.snapshot()
-        label = f'{{daemon="{_escape(daemon)}"}}'
+        label = f'{{daemon="{escaped(daemon)}"}}'
         lines: list[str] = []
         for name, kind, text, value in (
             ("daemon_requests_total", "counter", "Requests handled.", found.requests_total),
@@ -248,7 +248,7 @@ class DaemonMetrics:
         for short, (kind, text, number) in custom.items():
             name = f"daemon_{short}"
             lines += [
-                f"# HELP {name} {_escape_help(text)}",
+                f"# HELP {name} {escaped_help(text) or 'Set by the daemon.'}",
                 f"# TYPE {name} {kind}",
                 f"{name}{label} {number}",
             ]
@@ -261,7 +261,7 @@ class DaemonMetrics:
             running += count
             le = "+Inf" if bound is None else repr(bound)
             lines.append(
-                f'daemon_request_duration_seconds_bucket{{daemon="{_escape(daemon)}",le="{le}"}} {running}'
+                f'daemon_request_duration_seconds_bucket{{daemon="{escaped(daemon)}",le="{le}"}} {running}'
             )
         lines += [
             f"daemon_request_duration_seconds_sum{label} {total}",
@@ -302,9 +302,11 @@ def _check_seconds(seconds: float) -> None:
         raise ValueError(f"cannot record a duration of {seconds} s: it must be 0 or more, and finite")
 
 
-def _escape(value: str) -> str:
+def escaped(value: str) -> str:
+    """The value of a label as the text format has it."""
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _escape_help(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("\n", "\\n") or "Set by the daemon."
+def escaped_help(value: str) -> str:
+    """A HELP text as the format has it."""
+    return value.replace("\\", "\\\\").replace("\n", "\\n")

@@ -122,15 +122,15 @@ class Endpoint:
         if words[:1] == [b"PUT"] and path == b"/policy" and self._apply_policy is not None:
             return self._put_policy(body, self._apply_policy)
         if len(words) < 2 or words[0] not in (b"GET", b"HEAD"):
-            return _response(405, "text/plain", b"only GET\n")
+            return response(405, "text/plain", b"only GET\n")
         if path == b"/policy":
-            return _response(200, "application/json", self._policy())
+            return response(200, "application/json", self._policy())
         if path == b"/health":
             found = await self.health()
-            return _response(200 if found.is_healthy else 503, "application/json", msgspec.json.encode(found))
+            return response(200 if found.is_healthy else 503, "application/json", msgspec.json.encode(found))
         if path == b"/metrics":
             text = self._daemon.metrics.prometheus(self._config().name)
-            return _response(200, "text/plain; version=0.0.4; charset=utf-8", text.encode())
+            return response(200, "text/plain; version=0.0.4; charset=utf-8", text.encode())
         if path == b"/status":
             config = self._config()
             about = {
@@ -141,8 +141,8 @@ class Endpoint:
                 "stopping": self._context.should_shutdown(),
                 "metrics": self._daemon.metrics.snapshot(),
             }
-            return _response(200, "application/json", msgspec.json.encode(about))
-        return _response(404, "text/plain", b"known: /health /metrics /status /policy\n")
+            return response(200, "application/json", msgspec.json.encode(about))
+        return response(404, "text/plain", b"known: /health /metrics /status /policy\n")
 
     def _policy(self) -> bytes:
         used = self._context.policy.state() if self._context.has_policy else {}
@@ -161,10 +161,10 @@ class Endpoint:
         except (ConfigError, UnicodeDecodeError) as error:
             problem = error.problem if isinstance(error, ConfigError) else f"policy: not UTF-8: {error}"
             self._context.status(f"policy refused: {problem}")
-            return _response(422, "application/json", msgspec.json.encode({"error": problem}))
+            return response(422, "application/json", msgspec.json.encode({"error": problem}))
         apply(policy)
         self._context.status("policy changed")
-        return _response(200, "application/json", self._policy())
+        return response(200, "application/json", self._policy())
 
     async def health(self) -> HealthStatus:
         """Ask the daemon, within the configured timeout; one that raises or is late is unhealthy."""
@@ -194,7 +194,8 @@ async def _body(raw: bytes, reader: asyncio.StreamReader) -> bytes | None:
     return None
 
 
-def _response(code: int, kind: str, body: bytes) -> bytes:
+def response(code: int, kind: str, body: bytes) -> bytes:
+    """A whole HTTP answer, after which the connection ends."""
     reason = {
         200: "OK",
         404: "Not Found",

@@ -28,3 +28,8 @@ def soft_limits(pid: int) -> dict[str, int]:
         if words:
             found[name] = INFINITY if words[0] == "unlimited" else int(words[0])
     return found
+
+
+def limit_text(value: int) -> str:
+    """A limit as the file shows it."""
+    return "unlimited" if value == INFINITY else str(value)

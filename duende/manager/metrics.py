@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from duende.host.endpoint import response
 from duende.manager.view import DaemonView
 from duende.observe.exposition import Family, negotiated
 from duende.states import HealthKind, Phase
@@ -80,14 +81,10 @@ def answered(request: bytes, views: Iterable[DaemonView]) -> bytes:
     head, _, rest = request.partition(b"\r\n")
     path = head.split(b" ")[1].partition(b"?")[0] if head.count(b" ") >= 1 else b""
     if path != b"/metrics":
-        kind, code, text = "text/plain; charset=utf-8", "404 Not Found", "known: /metrics\n"
+        code, kind, text = 404, "text/plain", "known: /metrics\n"
     else:
         lines = (line.partition(b":") for line in rest.split(b"\r\n"))
         accept = next((value.decode("latin-1") for name, _, value in lines if name.lower() == b"accept"), "")
-        code = "200 OK"
+        code = 200
         kind, text = negotiated(families_of(views), accept)
-    body = text.encode()
-    headers = (
-        f"HTTP/1.1 {code}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return headers.encode("ascii") + body
+    return response(code, kind, text.encode())

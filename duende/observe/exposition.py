@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from duende.metrics import escaped, escaped_help
+
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 KINDS = ("counter", "gauge")
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-_VALUE_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-_HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ def prometheus(families: Iterable[Family]) -> str:
     labelled = _Labelled()
     for family in list(families):
         name = f"{family.name}_total" if family.kind == "counter" else family.name
-        lines.append(f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}")
+        lines.append(f"# HELP {name} {escaped_help(family.help)}")
         lines.append(f"# TYPE {name} {family.kind}")
         lines += [f"{name}{labelled.text(labels)} {_number(value)}" for labels, value in family.samples]
     return "".join(f"{line}\n" for line in lines)
@@ -71,7 +71,7 @@ def openmetrics(families: Iterable[Family]) -> str:
         lines.append(f"# TYPE {family.name} {family.kind}")
         if family.unit:
             lines.append(f"# UNIT {family.name} {family.unit}")
-        lines.append(f"# HELP {family.name} {family.help.translate(_VALUE_ESCAPES)}")
+        lines.append(f"# HELP {family.name} {escaped(family.help)}")
         name = f"{family.name}_total" if family.kind == "counter" else family.name
         lines += [f"{name}{labelled.text(labels)} {_number(value)}" for labels, value in family.samples]
     return "".join(f"{line}\n" for line in (*lines, "# EOF"))
@@ -87,7 +87,7 @@ def negotiated(families: Iterable[Family], accept: str) -> tuple[str, str]:
 @functools.lru_cache(maxsize=4096)
 def _escaped(value: str) -> str:
     """A value of a label; the same few thousand come again and again."""
-    return value.translate(_VALUE_ESCAPES)
+    return escaped(value)
 
 
 class _Labelled:

@@ -117,7 +117,7 @@ mutant(
     "labels-are-not-escaped",
     breaks="a label with a quote or a line end in it goes out as it is",
     file=EXPOSITION,
-    old="    return value.translate(_VALUE_ESCAPES)\n",
+    old="    return escaped(value)\n",
     new="    return value\n",
 )
 mutant(

@@ -14,6 +14,7 @@ from duende.adapters.container.plan import CPU_PERIOD
 from duende.adapters.contract import Found, SettingReport
 from duende.config.model import DaemonConfig, LogDestination
 from duende.kernel.process import status_fields
+from duende.kernel.rlimits import limit_text, soft_limits
 
 PAGE = 4096
 """Bytes: the kernel rounds limits of memory down to whole pages."""
@@ -212,7 +213,7 @@ def _processes(config: DaemonConfig, pid: int) -> Iterator[SettingReport]:
     """What the main process has, where it is on this host."""
     if not pid:
         return
-    limits = _limits_of(pid)
+    limits = {name: limit_text(value) for name, value in soft_limits(pid).items()}
     for name, key in _LIMITS.items():
         wanted = getattr(config.resources, key.partition(".")[2])
         if wanted is not None and name in limits:
@@ -245,15 +246,6 @@ def _processes(config: DaemonConfig, pid: int) -> Iterator[SettingReport]:
             str(os.getpriority(os.PRIO_PROCESS, pid)),
             "getpriority(2)",
         )
-
-
-def _limits_of(pid: int) -> dict[str, str]:
-    """Soft limits of /proc/PID/limits by their names; columns are 26 and 21 characters wide (fs/proc/base.c)."""
-    try:
-        with open(f"/proc/{pid}/limits", encoding="ascii") as file:
-            return {line[:26].strip(): line[26:47].strip() for line in file}
-    except OSError:
-        return {}
 
 
 def _container(config: DaemonConfig, answer: dict[str, Any], pid: int) -> Iterator[SettingReport]:

@@ -112,8 +112,10 @@ class NativeAdapter(Exchange, PlatformAdapter):
         except TimeoutError:
             batch.late = True
             late = PlatformTimeoutError("start a daemon", SPAWN_TIMEOUT)
-            return [{**batch.results, **refused}.get(request.daemon_id, late) for request in requests]
-        return [refused.get(request.daemon_id) or batch.results[request.daemon_id] for request in requests]
+            found = {**batch.results, **refused}
+            return [found.get(request.daemon_id, late) for request in requests]
+        found = {**batch.results, **refused}
+        return [found[request.daemon_id] for request in requests]
 
     def begin_batch(self, link: Link, requests: Sequence[SpawnRequest]) -> Batch:
         """Send a batch to the warden; its `done` is set when all are answered."""

@@ -15,7 +15,7 @@ from duende.config.model import DaemonConfig
 from duende.errors import InstanceNotFoundError
 from duende.kernel.mounts import options_of
 from duende.kernel.process import read_stat, status_fields
-from duende.kernel.rlimits import INFINITY, NAMES, soft_limits
+from duende.kernel.rlimits import INFINITY, NAMES, limit_text, soft_limits
 
 KEYS = {
     "RLIMIT_NOFILE": "resources.open_files_max",
@@ -58,12 +58,8 @@ def _limits(pid: int, config: DaemonConfig) -> Iterator[SettingReport]:
         if name != "RLIMIT_MEMLOCK" and found != wanted:
             outcome, why = Found.APPROXIMATED, f"{name}: as much as the hard limit here allows"
         yield SettingReport(
-            key=KEYS[name], wanted=_text(wanted), found=_text(found), outcome=outcome, why=why
+            key=KEYS[name], wanted=limit_text(wanted), found=limit_text(found), outcome=outcome, why=why
         )
-
-
-def _text(value: int) -> str:
-    return "unlimited" if value == INFINITY else str(value)
 
 
 def _identity(pid: int, config: DaemonConfig, fields: dict[str, str]) -> Iterator[SettingReport]:
