@@ -13,8 +13,8 @@ import sys
 import tempfile
 import time
 
-from bench.build import OUT, compiled
-from bench.machine import fingerprint
+from bench.build import compiled
+from bench.machine import report
 from duende.adapters.contract import SpawnRequest
 from duende.adapters.native.adapter import NativeAdapter
 from duende.config.load import decode_json
@@ -82,14 +82,7 @@ def main(rounds: int) -> int:
         aim = "" if name == BASE else f"< {AIM:g}"
         print(f"{name:<32}{statistics.median(values):>9.2f}{worst:>9.2f}{more:>15}{aim:>8}")
     print(f"control groups of version {' and '.join(map(str, versions)) or 'none'}")
-    OUT.mkdir(exist_ok=True)
-    report = {
-        "machine": fingerprint(),
-        "rounds": rounds,
-        "cgroup_versions": versions,
-        "samples_ms": samples,
-    }
-    (OUT / "limit_cost.json").write_text(json.dumps(report, indent=1) + "\n")
+    report("limit_cost", rounds=rounds, cgroup_versions=versions, samples_ms=samples)
     return 0
 
 

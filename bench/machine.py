@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from pathlib import Path
+
+from bench.build import OUT
 
 
 def _line(path: str, key: str) -> str:
@@ -31,3 +34,9 @@ def fingerprint() -> dict[str, object]:
         "hypervisor": "hypervisor" in flags,
         "load": list(os.getloadavg()),
     }
+
+
+def report(name: str, **found: object) -> None:
+    """Write bench/out/NAME.json: what was found, beside the machine it was found on."""
+    OUT.mkdir(exist_ok=True)
+    (OUT / f"{name}.json").write_text(json.dumps({"machine": fingerprint(), **found}, indent=1) + "\n")

@@ -6,7 +6,6 @@ the same thousand processes; a push into a ring; the metrics of a thousand daemo
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -16,8 +15,8 @@ from collections.abc import Callable
 
 import psutil
 
-from bench.build import OUT, compiled
-from bench.machine import fingerprint
+from bench.build import compiled
+from bench.machine import report
 from duende.manager.metrics import families_of
 from duende.manager.view import DaemonView
 from duende.observe.exposition import prometheus
@@ -129,13 +128,8 @@ def main(rounds: int) -> int:
         print(
             f"{what:<32}{statistics.median(values):>9.2f}{max(values):>9.2f} {unit:<4} {AIMS.get(what, ''):>8}"
         )
-    OUT.mkdir(exist_ok=True)
-    report = {
-        "machine": fingerprint(),
-        "rounds": rounds,
-        "samples": {what: {"unit": unit, "values": values} for what, (unit, values) in found.items()},
-    }
-    (OUT / "observe_cost.json").write_text(json.dumps(report, indent=1) + "\n")
+    samples = {what: {"unit": unit, "values": values} for what, (unit, values) in found.items()}
+    report("observe_cost", rounds=rounds, samples=samples)
     return 0
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import datetime
-import json
 import statistics
 import sys
 import time
@@ -22,8 +20,7 @@ import pybreaker
 import tenacity
 from purgatory import AsyncCircuitBreakerFactory
 
-from bench.build import OUT
-from bench.machine import fingerprint
+from bench.machine import report
 from duende.policy.breaker import CircuitBreaker
 from duende.policy.queue import BoundedQueue
 from duende.policy.rate import RateLimiter
@@ -171,18 +168,10 @@ def table(found: dict[str, dict[str, list[float]]]) -> list[str]:
 
 
 def main(rounds: int) -> int:
-    """Measure, print the table, write the JSON; 1 where a decision of ours takes longer than it may."""
+    """Measure, print the table, write the JSON."""
     found = measured(rounds)
     print("\n".join(table(found)))
-    OUT.mkdir(exist_ok=True)
-    report = {
-        "when": datetime.datetime.now(datetime.UTC).isoformat(),
-        "machine": fingerprint(),
-        "rounds": rounds,
-        "block": BLOCK,
-        "samples_us": found,
-    }
-    (OUT / "policy_cost.json").write_text(json.dumps(report, indent=1) + "\n")
+    report("policy_cost", rounds=rounds, block=BLOCK, samples_us=found)
     return 0
 
 

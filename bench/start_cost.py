@@ -19,8 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.build import OUT
-from bench.machine import fingerprint
+from bench.machine import report
 from bench.procs import descendants, pss_bytes
 from duende.adapters.contract import AdapterEvent, EventKind, SpawnRequest
 from duende.adapters.native.adapter import NativeAdapter
@@ -181,9 +180,7 @@ def main(rounds: int) -> int:
         print(f"{name:<32}{statistics.median(values):>9.1f}{percentile(values, 0.99):>9.1f}{paired:>20}")
     for kind, size in memory.items():
         print(f"{FLEET} daemons {kind}: {size / 1e6:.0f} MB of PSS, {size / FLEET / 1e6:.1f} MB each")
-    OUT.mkdir(exist_ok=True)
-    report = {"machine": fingerprint(), "rounds": rounds, "samples_ms": samples, "fleet_pss_bytes": memory}
-    (OUT / "start_cost.json").write_text(json.dumps(report, indent=1) + "\n")
+    report("start_cost", rounds=rounds, samples_ms=samples, fleet_pss_bytes=memory)
     return 0
 
 

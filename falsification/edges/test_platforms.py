@@ -81,12 +81,11 @@ async def container_adapter(trial: Trial, runtime: Docker) -> AsyncIterator[Cont
 @asynccontextmanager
 async def systemd_adapter(host: Systemd) -> AsyncIterator[SystemdAdapter]:
     """An adapter on the private systemd."""
-    inside = ("docker", "--host", host.docker.base_url, "exec", host.container_id)
     adapter = SystemdAdapter(
         user=False,
         bus_address=host.bus_address,
         runtime_dir=str(host.shared / "r"),
-        journal=(*inside, "journalctl"),
+        journal=host.journal_command,
     )
     try:
         yield adapter

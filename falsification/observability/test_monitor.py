@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -46,7 +47,7 @@ def status_rss(pid: int) -> int:
 def stat_cpu(pid: int) -> float:
     """User and system time of /proc/<pid>/stat in seconds, and when."""
     fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def running(trial: Trial, handle: DaemonHandle, adapter: NativeAdapter, word: str) -> None:

@@ -38,7 +38,6 @@ class Units(Platform):
         """An adapter on the bus of that systemd."""
         from duende.adapters.systemd.adapter import SystemdAdapter
 
-        inside = ("docker", "--host", self.host.docker.base_url, "exec", self.host.container_id)
         place = folder / "units"
         place.mkdir(exist_ok=True)
         return SystemdAdapter(
@@ -46,7 +45,7 @@ class Units(Platform):
             bus_address=f"unix:path={through or self.api}",
             timeout=timeout,
             runtime_dir=str(place),
-            journal=(*inside, "journalctl"),
+            journal=self.host.journal_command,
             keep=keep,
         )
 

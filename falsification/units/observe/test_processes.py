@@ -103,9 +103,10 @@ def test_a_process_that_ends() -> None:
 
 def test_a_kernel_thread() -> None:
     """It has no memory of its own, and is sampled like any other."""
-    threads = [
-        node.pid for node in (process_tree(2) or pytest.skip("this namespace has no kernel threads")).walk()
-    ]
+    kernel = process_tree(2)
+    if kernel is None:
+        pytest.skip("this namespace has no kernel threads")
+    threads = [node.pid for node in kernel.walk()]
     with ProcessReader(threads[-1]) as reader:
         sample = reader.sample()
         assert sample is None or sample.rss_bytes == 0
