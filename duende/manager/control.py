@@ -106,7 +106,7 @@ class Control:
         """The HTTP answer to a request for metrics."""
         from duende.manager.metrics import answered
 
-        return answered(request, self._manager.list())
+        return answered(request, self._manager.list(), trouble=self._manager.journal.trouble)
 
     def handle(self, connection: Connection, line: bytes) -> None:
         """Answer one request; quick ones at once, others when they are done."""
@@ -138,7 +138,7 @@ class Control:
                 from duende.observe.exposition import openmetrics, prometheus
 
                 write = openmetrics if request.values.get("format") == "openmetrics" else prometheus
-                text = write(families_of(self._manager.list()))
+                text = write(families_of(self._manager.list(), trouble=self._manager.journal.trouble))
                 connection.answer({"ok": True, "id": request.id, "result": text})
             elif request.op == "ping":
                 connection.answer({"ok": True, "id": request.id, "result": {"pid": os.getpid()}})

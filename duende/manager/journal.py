@@ -21,6 +21,9 @@ FORMAT = 1
 WRITE_AFTER = 0.1
 """Seconds from a change to the write: a burst of a thousand starts is one write."""
 
+RETRY_AFTER = 2.0
+"""Seconds after which a write that failed is tried again."""
+
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One daemon as it was left."""
@@ -57,6 +60,8 @@ class Journal:
         """Where an unreadable journal was moved to."""
         self.trouble = ""
         """Why it could not be written the last time, empty when it was."""
+        self.on_trouble: Callable[[str], None] | None = None
+        """Called with `trouble` whenever it becomes another."""
         self._collect = entries
         self._ahead = ahead
         self._recorded: set[str] = set()
@@ -146,7 +151,16 @@ class Journal:
         self._begin(self._frozen or self._now())
 
     def _begin(self, entries: dict[str, Entry]) -> None:
+        before = self.trouble
         self._writing = asyncio.get_running_loop().run_in_executor(None, self._write, entries)
+        self._writing.add_done_callback(lambda _: self._wrote(before))
+
+    def _wrote(self, before: str) -> None:
+        if self.trouble and self._timer is None and self._open:
+            # Nothing else may change for days, and what is on disk is out of date.
+            self._timer = asyncio.get_running_loop().call_later(RETRY_AFTER, self._due)
+        if self.trouble != before and self.on_trouble is not None:
+            self.on_trouble(self.trouble)
 
     def _write(self, entries: dict[str, Entry]) -> None:
         try:

@@ -14,8 +14,8 @@ HEALTH = {HealthKind.HEALTHY: 1.0, HealthKind.DEGRADED: 1.0, HealthKind.UNHEALTH
 """Degraded is well enough to go on."""
 
 
-def families_of(views: Iterable[DaemonView], now: float | None = None) -> list[Family]:
-    """The families of all daemons; *now* is in Unix seconds."""
+def families_of(views: Iterable[DaemonView], now: float | None = None, *, trouble: str = "") -> list[Family]:
+    """The families of all daemons; *now* is in Unix seconds, *trouble* why the journal cannot be written."""
     found = [(view, {"daemon": view.name}) for view in views]
     at = time.time() if now is None else now
 
@@ -30,6 +30,12 @@ def families_of(views: Iterable[DaemonView], now: float | None = None) -> list[F
     states = tuple(({"daemon": view.name, "state": view.status.phase.value}, 1) for view, _ in found)
     return [
         Family("duende_daemons", "gauge", "Daemons that the manager knows.", (({}, float(len(found))),)),
+        Family(
+            "duende_journal_writable",
+            "gauge",
+            "Whether what the manager must not forget could be written the last time.",
+            (({}, float(not trouble)),),
+        ),
         family(
             "duende_daemon_up",
             "gauge",
@@ -76,7 +82,7 @@ def families_of(views: Iterable[DaemonView], now: float | None = None) -> list[F
     ]
 
 
-def answered(request: bytes, views: Iterable[DaemonView]) -> bytes:
+def answered(request: bytes, views: Iterable[DaemonView], *, trouble: str = "") -> bytes:
     """The whole HTTP answer to a *request* that begins with GET: the metrics at /metrics, 404 elsewhere."""
     head, _, rest = request.partition(b"\r\n")
     path = head.split(b" ")[1].partition(b"?")[0] if head.count(b" ") >= 1 else b""
@@ -86,5 +92,5 @@ def answered(request: bytes, views: Iterable[DaemonView]) -> bytes:
         lines = (line.partition(b":") for line in rest.split(b"\r\n"))
         accept = next((value.decode("latin-1") for name, _, value in lines if name.lower() == b"accept"), "")
         code = 200
-        kind, text = negotiated(families_of(views), accept)
+        kind, text = negotiated(families_of(views, trouble=trouble), accept)
     return response(code, kind, text.encode())

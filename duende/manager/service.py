@@ -152,6 +152,7 @@ async def _main(options: Options, early: tuple[int, int] | None) -> int:
         await control.open()
         await applied.boot(options.fleet)
         _complain(manager, applied)
+        manager.journal.on_trouble = _tell_trouble
         _announce(options, "ready")
         await finished.wait()
     except DuendeError as error:
@@ -177,6 +178,12 @@ def _complain(manager: DaemonManager, applied: Applied) -> None:
             sys.stderr.write(f"duende manager: unreadable {what} set aside as {aside}\n")
     for remark in applied.remarks:
         sys.stderr.write(f"duende manager: {remark}\n")
+
+
+def _tell_trouble(trouble: str) -> None:
+    """Whoever looks at the manager's own output learns why its journal falls behind, and when it no longer does."""
+    sys.stderr.write(f"duende manager: {trouble or 'the journal can be written again'}\n")
+    sys.stderr.flush()
 
 
 def _announce(options: Options, line: str) -> None:

@@ -145,7 +145,8 @@ def _lz4(value: bytes) -> tuple[Codec, bytes]:
 
 def _zstd(value: bytes, level: int) -> tuple[Codec, bytes]:
     if _installed("zstandard"):
-        return Codec.ZSTD, zstd_block(value, level)
+        # A copy: zstandard keeps the room it reckoned with behind what it returns, which is more than the value had.
+        return Codec.ZSTD, memoryview(zstd_block(value, level)).tobytes()
     return Codec.ZLIB, zlib.compress(value, level)
 
 

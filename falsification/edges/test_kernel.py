@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from duende.config.model import DaemonConfig, ResourceConfig
 from duende.errors import SpawnError
@@ -28,6 +29,22 @@ from falsification.workbench import (
 )
 
 
+async def said_inside(trial: Trial, argv: list[str], within: float) -> dict[str, Any]:
+    """The JSON line that a program in namespaces of its own printed last."""
+    process = await asyncio.create_subprocess_exec(
+        "unshare", *argv, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), within)
+    trial.attach("inside.log", output)
+    lines = [line for line in output.decode().splitlines() if line.startswith("{")]
+    if not lines:
+        raise RuntimeError(
+            f"the program in the namespace said nothing ({process.returncode}): {output.decode()[-2000:]}"
+        )
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
+
+
 @attempt("F102", timeout=90, saboteurs=["a-pid-is-identity"])
 async def test_pid_wraparound_is_survived(trial: Trial) -> None:
     """When pids wrap, daemons get valid pids of their own, and a recycled pid is never taken for the daemon that had it."""
@@ -43,17 +60,7 @@ async def test_pid_wraparound_is_survived(trial: Trial) -> None:
         str(program),
         str(trial.tmp),
     ]
-    process = await asyncio.create_subprocess_exec(
-        "unshare", *argv, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    output, _ = await asyncio.wait_for(process.communicate(), 80)
-    trial.attach("inside.log", output)
-    lines = [line for line in output.decode().splitlines() if line.startswith("{")]
-    if not lines:
-        raise RuntimeError(
-            f"the program in the namespace said nothing ({process.returncode}): {output.decode()[-2000:]}"
-        )
-    found = json.loads(lines[-1])
+    found = await said_inside(trial, argv, 80)
     trial.reached("pids wrapped between two starts", found["wrapped"])
     trial.reached("the pid of a daemon that had ended was given to a stranger", found["recycled"])
     pids = found["pids"]
@@ -68,6 +75,50 @@ async def test_pid_wraparound_is_survived(trial: Trial) -> None:
     )
     trial.check(found["stranger_alive"], "the stranger was not signalled")
     trial.figure("daemons across the wrap", float(len(pids)), unit="daemons")
+
+
+@attempt(
+    "F104",
+    timeout=120,
+    saboteurs=[
+        "refused-writes-are-kept-in-memory",
+        "refused-writes-are-not-taken-back",
+        "a-full-disk-is-not-told",
+    ],
+)
+async def test_a_full_disk_is_survived(trial: Trial) -> None:
+    """A disk of 3 MiB with a manager's journal, its logs, and a daemon's state is filled, twice: what cannot be kept is refused and told, the
+    daemon and the manager live on, go on when there is room, and everything that was promised is there, also after SIGKILL on the full disk.
+    """
+    trial.require("unshare")
+    program = Path(__file__).with_name("inside_smallfs.py")
+    found = await said_inside(
+        trial, ["--mount", "--propagation", "private", sys.executable, str(program), str(trial.tmp)], 110
+    )
+    trial.log(f"inside: {found}")
+    trial.reached("the disk had no byte left", found["began"] and found["taken"] > 0)
+    trial.check(found["refused"], f"the daemon gets a safe error (ENOSPC) from its store: {found['said']!r}")
+    trial.check(
+        "No space left" in found["alert"],
+        f"the manager tells that its journal falls behind: {found['alert']!r}",
+    )
+    trial.check(found["alive"], "the daemon lives on")
+    told = found["late"] == "runs" or found["late"].partition(":")[0].endswith("Error")
+    trial.check(told, f"a start on the full disk succeeds or is refused: {found['late']}")
+    trial.check(found["goes on"], "and writes again when there is room")
+    trial.check(found["cured"], "and so does the journal")
+    trial.check(not found["damaged"], f"a refused commit changes nothing: {found['damaged'][:3]}")
+    trial.check(not found["foreign"], f"every line of the log is whole: {found['foreign']}")
+    trial.reached("a daemon was killed on a full disk", found["again"])
+    trial.check(
+        found["last"] >= found["promised"], f"all {found['promised']} promised are kept: {found['last']}"
+    )
+    trial.check(not found["missing"], f"and every value of theirs: {found['missing']}")
+    trial.check(not found["problems"], f"the store was not damaged: {found['problems']}")
+    trial.check(
+        "ledger" in found["known"] and not found["set aside"], "the journal reads back, and knows the daemon"
+    )
+    trial.figure("commits kept", float(found["last"]), unit="commits")
 
 
 @attempt(

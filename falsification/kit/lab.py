@@ -66,6 +66,7 @@ def install() -> bool:
     if not absent:
         print("lab: every package is installed")
     _wos()
+    _lz4()
     images = _images()
     return _guests() and images
 
@@ -81,6 +82,18 @@ def _wos() -> None:
         print(f"lab: wos-ctl: {build.control()}")
     except LabError as error:
         print(f"lab: cannot compile the modules: {error}; those in text format are used where that will do")
+
+
+def _lz4() -> None:
+    """Fetch the source of LZ4, and build it with and without vector registers."""
+    from fixtures.pages import build
+    from fixtures.sharing import LabError
+
+    try:
+        for kind in build.FLAGS:
+            print(f"lab: LZ4, {kind}: {build.library(kind)}", flush=True)
+    except LabError as error:
+        print(f"lab: {error}; what compares the two is unattempted")
 
 
 def _install(absent: list[str]) -> bool:

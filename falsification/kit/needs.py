@@ -134,6 +134,16 @@ def _simd(host: Host) -> str:
     )
 
 
+@need("lz4-source")
+def _lz4_source(host: Host) -> str:
+    from fixtures.images import store
+
+    folder = store.folder() / "lz4-source"
+    return (
+        "" if host.exists(str(folder / "lz4.c")) else f"lz4-source: not in {folder}; `nox -s lab` fetches it"
+    )
+
+
 @need("avx512")
 def _avx512(host: Host) -> str:
     return "" if " avx512f" in host.read("/proc/cpuinfo") else "avx512: the processor does not list avx512f"

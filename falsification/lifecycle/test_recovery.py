@@ -7,14 +7,17 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
 
 from duende.config.model import RestartConfig, RestartPolicy
 from duende.kernel.process import send_signal
+from duende.manager import DaemonManager
 from duende.manager.client import ManagerClient
 from duende.signals import Signal
+from duende.state import StateStore
 from duende.states import Phase
 from falsification.kit import Trial, attempt
 from falsification.workbench import CLASSES, ROOT, alive, daemon_class, manager_for
@@ -57,7 +60,11 @@ async def test_crashed_daemon_comes_back(trial: Trial) -> None:
     trial.judge(waits)
 
 
-@attempt("F009", timeout=120, saboteurs=["journal-forgets", "working-folder-is-forgotten"])
+@attempt(
+    "F009",
+    timeout=120,
+    saboteurs=["journal-forgets", "working-folder-is-forgotten", "commits-stay-in-memory"],
+)
 async def test_state_outlives_a_restart(trial: Trial) -> None:
     """What a daemon had committed before SIGKILL is there after the restart, and so is what the manager knew of it."""
     trial.situation("a daemon was killed while it wrote", at_least=3)
@@ -88,7 +95,54 @@ async def test_state_outlives_a_restart(trial: Trial) -> None:
         )
         trial.reached("a daemon was killed while it wrote")
         trial.log(f"crash {round_number + 1}: {promised} promised, {len(kept)} kept")
+    await _the_store(trial, manager, quick)
     await _managers_memory(trial)
+
+
+async def _the_store(trial: Trial, manager: DaemonManager, quick: RestartConfig) -> None:
+    """The same with duende's own store, killed in the middle of its commits."""
+    folder = trial.tmp / "ledger"
+    folder.mkdir()
+    manager.register(daemon_class("Ledger", working_dir=str(folder), restart=quick))
+    await manager.start("ledger")
+
+    async def said(word: str) -> list[int]:
+        lines = await manager.logs("ledger", 100_000)
+        return [int(line.split()[1]) for line in lines if line.startswith(word)]
+
+    promised = 0
+    for round_number in range(1, 4):
+        view = manager.status("ledger")
+        await trial.until(
+            lambda least=promised: _more(said, least), within=20, what="it writes", every=0.05, claimed=True
+        )
+        trial.check(send_signal(view.pid, 9), "it was alive while writing")
+        promised = max(await said("wrote"))
+        await trial.until(
+            lambda rounds=round_number: _found(said, rounds),
+            within=20,
+            what="the next one has opened the store",
+            every=0.05,
+            claimed=True,
+        )
+        found = (await said("found"))[round_number]
+        trial.check(
+            found >= promised, f"all {promised} promised are found after crash {round_number}, not {found}"
+        )
+    await manager.stop("ledger")
+    with StateStore(folder / "state") as store:
+        missing = [
+            number for number in range(1, promised + 1) if len(store.get(f"note-{number}") or b"") != 100
+        ]
+        trial.check(not missing, f"every note up to {promised} is there: {missing[:5]}")
+
+
+async def _more(said: Callable[[str], Awaitable[list[int]]], least: int) -> bool:
+    return max(await said("wrote"), default=0) > least + 20
+
+
+async def _found(said: Callable[[str], Awaitable[list[int]]], rounds: int) -> bool:
+    return len(await said("found")) > rounds
 
 
 def _last_number(folder: Path, _: str) -> int:

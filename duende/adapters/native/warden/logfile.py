@@ -8,6 +8,7 @@ import time
 
 RETRY_EVERY = 1.0
 """Seconds between tries to open a file that could not be opened."""
+NEWLINE = 10
 CHECK_EVERY = 0.2
 """Seconds between looks whether somebody has moved or deleted the file."""
 
@@ -27,6 +28,9 @@ class LogFile:
         self._lost_unmarked = 0
         self._fd: int | None = None
         self._size = 0
+        self._at_line_end = True
+        self._written = 0
+        """Bytes of the write under way that are in the file."""
         self._identity = (0, 0)
         self._unconfirmed = 0
         """Bytes written since the file was last seen in its place."""
@@ -50,17 +54,19 @@ class LogFile:
 
     def write(self, data: bytes) -> None:
         """Append *data*, splitting it at a line end where the file rotates."""
+        size, self._written = len(data), 0
         try:
             self._check()
             if self._fd is None and not self._open():
                 self.drop(len(data), self.why or "the log cannot be opened")
                 return
             if self._lost_unmarked:
-                self._append(
-                    f"[duende: {self._lost_unmarked} bytes of output were lost: {self.why}]\n".encode()
-                )
+                # On a line of its own: what came before may have been cut in the middle of one.
+                mark = f"[duende: {self._lost_unmarked} bytes of output were lost: {self.why}]\n"
+                self._append(f"{'' if self._at_line_end else chr(10)}{mark}".encode())
                 with self._count:
                     self._lost_unmarked = 0
+            self._written = 0
             while data:
                 room = self.max_bytes - self._size
                 if len(data) <= room:
@@ -73,7 +79,7 @@ class LogFile:
                 data = data[cut:]
                 self._rotate()
         except OSError as error:
-            self.drop(len(data), os.strerror(error.errno or 0))
+            self.drop(size - self._written, os.strerror(error.errno or 0))
 
     def _append(self, data: bytes) -> None:
         view = memoryview(data)
@@ -83,6 +89,8 @@ class LogFile:
             written = os.write(self._fd, view)
             self._size += written
             self._unconfirmed += written
+            self._written += written
+            self._at_line_end = view[written - 1] == NEWLINE
             view = view[written:]
 
     def _open(self) -> bool:

@@ -96,6 +96,32 @@ def test_what_cannot_be_written_is_counted_and_marked(tmp_path: Path) -> None:
     assert (tmp_path / "file" / "x.log").read_bytes().startswith(b"[duende: 10 bytes of output were lost")
 
 
+def test_the_mark_has_a_line_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the disk was full in the middle of a line."""
+    log = LogFile(str(tmp_path / "x.log"), 1000, 1)
+    real = os.write
+    room = 6
+
+    def full(fd: int, data: bytes) -> int:
+        nonlocal room
+        if room <= 0:
+            raise OSError(28, "No space left on device")
+        written = real(fd, data[:room])
+        room -= written
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        log.write(b"first line\n")
+    log.write(b"second line\n")
+    lines = (tmp_path / "x.log").read_text().splitlines()
+    assert lines == [
+        "first ",
+        "[duende: 5 bytes of output were lost: No space left on device]",
+        "second line",
+    ]
+
+
 def test_tail_reads_across_archives(tmp_path: Path) -> None:
     """The last lines are found, going back into rotated files; a missing log has none."""
     path = tmp_path / "x.log"
