@@ -13,10 +13,14 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import msgspec
 
 from duende.config.model import DaemonConfig
-from duende.errors import NotSupportedError, SerializationError
+from duende.errors import SerializationError
 from duende.ids import DaemonId
 from duende.signals import Signal
 from duende.states import DaemonStatus, ProcessExit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from duende.observe.trace import Tracer
 
 
 class Platform(enum.Enum):
@@ -312,13 +316,11 @@ class PlatformAdapter(ABC):
         """Send KILL; raises as `signal` does."""
         await self.signal(handle, Signal.KILL)
 
-    async def attach_tracer(self, handle: DaemonHandle) -> Any:
-        """Trace the daemon; adapters that can say so in `capabilities.trace`.
+    async def attach_tracer(self, handle: DaemonHandle, **options: Any) -> Tracer:
+        """Trace the daemon, where `capabilities.trace` says so; see `duende.adapters.tracing.attached` for options and errors."""
+        from duende.adapters.tracing import attached
 
-        Raises:
-            NotSupportedError: this adapter cannot.
-        """
-        raise NotSupportedError(self.platform.value, f"trace {handle.name!r}")
+        return await attached(self, handle, options)
 
 
 @runtime_checkable

@@ -113,6 +113,22 @@ def parser() -> argparse.ArgumentParser:
     metrics.add_argument(
         "--openmetrics", action="store_true", help="in OpenMetrics 1.0 instead of Prometheus text 0.0.4"
     )
+    trace = verb(
+        "trace", "see a daemon's system calls: how long they take, what stands out, where they come from"
+    )
+    trace.add_argument("name")
+    trace.add_argument("--seconds", type=float, default=5.0, help="how long (default: %(default)g)")
+    trace.add_argument(
+        "--method", choices=("tracefs", "strace"), help="how (default: in the kernel where that is allowed)"
+    )
+    trace.add_argument(
+        "--source",
+        action="store_true",
+        help="then stop at some calls, for a file and line of each: costs the daemon time",
+    )
+    trace.add_argument(
+        "--pictures", metavar="FOLDER", help="write a heat map and a flame graph there (implies --source)"
+    )
     verb("shutdown", "stop all daemons and end the manager")
     limits = verb("limits", "show what a daemon may use and what it uses, or change its limits while it runs")
     limits.add_argument("name")

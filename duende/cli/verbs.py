@@ -211,6 +211,13 @@ def do_limits(options: argparse.Namespace) -> int:
     return limits(options)
 
 
+def do_trace(options: argparse.Namespace) -> int:
+    """Trace system calls."""
+    from duende.cli.tracing import do_trace as trace
+
+    return trace(options)
+
+
 def do_metrics(options: argparse.Namespace) -> int:
     """Print metrics."""
     from duende.cli.metering import do_metrics as metrics

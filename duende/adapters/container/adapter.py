@@ -56,7 +56,7 @@ class ContainerAdapter(Identity, PlatformAdapter):
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        pause=True, logs=True, proof_of_stop=True, restarts_itself=True, checks_health=True
+        pause=True, logs=True, proof_of_stop=True, restarts_itself=True, checks_health=True, trace=True
     )
 
     async def __aenter__(self) -> Self:

@@ -55,7 +55,9 @@ class NativeAdapter(Exchange, PlatformAdapter):
     """
 
     platform: ClassVar[Platform] = Platform.NATIVE
-    capabilities: ClassVar[Capabilities] = Capabilities(pause=True, logs=True, batch=True, proof_of_stop=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        pause=True, logs=True, batch=True, proof_of_stop=True, trace=True
+    )
 
     async def __aenter__(self) -> Self:
         await self.prepare()

@@ -61,7 +61,7 @@ class SystemdAdapter(Identity, PlatformAdapter):
 
     platform: ClassVar[Platform] = Platform.LINUX
     capabilities: ClassVar[Capabilities] = Capabilities(
-        pause=True, logs=True, restarts_itself=True, proof_of_stop=True
+        pause=True, logs=True, restarts_itself=True, proof_of_stop=True, trace=True
     )
 
     async def __aenter__(self) -> Self:

@@ -54,7 +54,7 @@ class LogFile:
 
     def write(self, data: bytes) -> None:
         """Append *data*, splitting it at a line end where the file rotates."""
-        size, self._written = len(data), 0
+        size, self._written, marked = len(data), 0, False
         try:
             self._check()
             if self._fd is None and not self._open():
@@ -66,7 +66,7 @@ class LogFile:
                 self._append(f"{'' if self._at_line_end else chr(10)}{mark}".encode())
                 with self._count:
                     self._lost_unmarked = 0
-            self._written = 0
+            self._written, marked = 0, True
             while data:
                 room = self.max_bytes - self._size
                 if len(data) <= room:
@@ -79,7 +79,7 @@ class LogFile:
                 data = data[cut:]
                 self._rotate()
         except OSError as error:
-            self.drop(size - self._written, os.strerror(error.errno or 0))
+            self.drop(size - (self._written if marked else 0), os.strerror(error.errno or 0))
 
     def _append(self, data: bytes) -> None:
         view = memoryview(data)
