@@ -24,6 +24,8 @@ PACKAGES = (
     "iproute2",
     "iperf3",
     "btrfs-progs",
+    "strace",
+    "libdw1",  # reads debugging information; libdw1t64 since Debian 13, which strace brings there
 )
 """Programs to supervise, peers of the bench, and the compiler of the tiny static daemon."""
 RUNTIMES = {

@@ -14,6 +14,12 @@ from duende.observe.trace.tracer import Report
 WIDTH = 960
 LEFT, RIGHT, TOP, BOTTOM = 70, 16, 46, 40
 ROW = 18
+_WAITING = """
+poll ppoll select pselect6 epoll_wait epoll_pwait epoll_pwait2 nanosleep clock_nanosleep wait4 waitid pause rt_sigtimedwait restart_syscall
+accept accept4 futex
+"""
+WAITING = frozenset(_WAITING.split())
+"""Calls that wait for somebody: their time says nothing of the daemon's own, and would leave no room for the others."""
 LEAST_PX = 0.4
 """A frame narrower than this is not drawn: nobody sees it."""
 LETTER_PX = 6.6
@@ -101,6 +107,8 @@ def flame_graph(
     many as there were.
     """
     total = {each.name: each.total for each in report.latencies} if report is not None else {}
+    left_out = sorted({site.call for site in sites} & WAITING) if total else []
+    sites = [site for site in sites if site.call not in left_out]
     looked: dict[str, int] = {}
     for site in sites:
         looked[site.call] = looked.get(site.call, 0) + site.count
@@ -128,6 +136,8 @@ def flame_graph(
         timed=bool(total),
     )
     note = "as wide as the time spent in them" if total else "as wide as how often they were seen"
+    if left_out:
+        note += f"; without waiting ({', '.join(left_out)})"
     return _svg(height, title, f"{sum(looked.values())} calls looked at, {note}", parts)
 
 

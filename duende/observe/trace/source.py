@@ -50,7 +50,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         place = self.place
-        return f"{place.file}:{place.line} in {place.function}" if place is not None else "source unknown"
+        if place is not None:
+            return f"{place.file}:{place.line} in {place.function}"
+        if not self.stack:
+            return "source unknown"
+        return f"{self.stack[0].function} in {self.stack[0].module.rpartition('/')[2] or 'no file'}"
 
 
 def sites(pid: int, seconds: float, numbers: Iterable[int] = (), each: int = EACH) -> list[Site]:

@@ -197,6 +197,7 @@ class Tracer:
     # -- the thread ------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        _step_back()
         try:
             while not self._stop.is_set():
                 self._take(INTERVAL)
@@ -238,6 +239,16 @@ class Tracer:
         self.anomalies.append(traced)
         if self._on_anomaly is not None:
             self._on_anomaly(traced)
+
+
+def _step_back() -> None:
+    """Run this thread only where nobody else wants to (SCHED_IDLE, sched(7)): what it traces must not wait for it. Measured with an HTTP server
+    and its client on two processors: reading beside them cost 15 % of the throughput, and nothing since.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (OSError, AttributeError):
+        pass  # forbidden here, or no Linux: then it costs more
 
 
 def attach(pid: int, **options: Any) -> Tracer:
