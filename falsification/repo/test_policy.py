@@ -17,6 +17,7 @@ EXITS = {
     "duende/adapters/native/": "forked children and helper processes end here",
     "duende/kernel/": "a forked child that cannot exec ends at once",
     "duende/manager/": "the manager process ends with its documented exit codes",
+    "duende/observe/trace/stops.py": "a program of its own, which ends with what it found",
 }
 """Where ending the process is allowed, and why."""
 EXITING = {"sys.exit", "os._exit", "exit", "quit", "os.abort"}

@@ -279,5 +279,5 @@ def threads(pids: Iterable[int]) -> list[int]:
         try:
             found += [int(name) for name in os.listdir(f"/proc/{pid}/task")]
         except (FileNotFoundError, ProcessLookupError):
-            continue
+            continue  # it ended just now
     return found
