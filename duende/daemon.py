@@ -17,6 +17,7 @@ from duende.states import ExitReason, HealthStatus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from duende.observe.spans import Spans
     from duende.policy.live import LivePolicy
 
 Announce = Callable[[str], None]
@@ -83,6 +84,9 @@ class DaemonContext:
         self.make_policy: Callable[[], LivePolicy] | None = None
         """How the host makes `policy`, when somebody asks for it."""
         self._policy: LivePolicy | None = None
+        self.make_spans: Callable[[], Spans] | None = None
+        """How the host makes `spans`, when somebody asks for it."""
+        self._spans: Spans | None = None
         self.paused = False
         """Whether an operator has paused the daemon through the manager."""
         self._announce = announce
@@ -107,6 +111,19 @@ class DaemonContext:
     def has_policy(self) -> bool:
         """Whether anybody has asked for `policy` yet."""
         return self._policy is not None
+
+    @property
+    def spans(self) -> Spans:
+        """What the daemon does, as spans of traces that go through it; made on first use. `duende trace` and GET /spans show them.
+
+        Raises:
+            StateError: the context was made without a host.
+        """
+        if self._spans is None:
+            if self.make_spans is None:
+                raise StateError("this context has no spans: no host made it")
+            self._spans = self.make_spans()
+        return self._spans
 
     # -- shutdown --------------------------------------------------------------------------------------------
 

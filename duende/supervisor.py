@@ -38,7 +38,7 @@ from duende.supervision import (
 )
 
 FIELDS = """_began _early _import_path _launched _launcher _launching _lock _readiness _sent _stopping
-_timer adapter config_hash daemon_id last_exit last_stop next_restart_at note restart_state started_at wish"""
+_timer adapter config_hash daemon_id last_exit last_stop next_restart_at note restart_state started_at trace wish"""
 
 
 class Supervisor(Telling):
@@ -80,6 +80,8 @@ class Supervisor(Telling):
         self._launching = False
         self._early: tuple[AdapterEvent, ...] = ()  # reports that came before the answer of the start
         self._began = 0.0
+        self.trace: dict[str, str] = {}
+        """Given to the next instance: TRACEPARENT of the span it is started in."""
         self._timer: asyncio.TimerHandle | None = None
         self._readiness: Readiness | None = None
         self._sent = NONE_SENT
@@ -175,9 +177,11 @@ class Supervisor(Telling):
         """What the launcher gives to the adapter."""
         self._began = self._clock.monotonic()
         self._sent = NONE_SENT
+        env, self.trace = self.trace, {}
         return SpawnRequest(
             daemon_id=self.daemon_id,
             config=self.config,
+            env=env,
             config_hash=self.config_hash,
             import_path=self._import_path,
         )

@@ -119,6 +119,13 @@ class Endpoint:
     async def _answer(self, raw: bytes, body: bytes | None) -> bytes:
         words = raw.split(b"\r\n", 1)[0].split()
         path = words[1].split(b"?")[0] if len(words) > 1 else b""
+        headers = _headers(raw)
+        if "traceparent" not in headers:
+            return await self._found(words, path, body)
+        with self._context.spans.span(f"{words[0].decode()} {path.decode()}", headers=headers):
+            return await self._found(words, path, body)
+
+    async def _found(self, words: list[bytes], path: bytes, body: bytes | None) -> bytes:
         if words[:1] == [b"PUT"] and path == b"/policy" and self._apply_policy is not None:
             return self._put_policy(body, self._apply_policy)
         if len(words) < 2 or words[0] not in (b"GET", b"HEAD"):
@@ -142,7 +149,11 @@ class Endpoint:
                 "metrics": self._daemon.metrics.snapshot(),
             }
             return response(200, "application/json", msgspec.json.encode(about))
-        return response(404, "text/plain", b"known: /health /metrics /status /policy\n")
+        if path == b"/spans":
+            spans = self._context.spans
+            told = {"service": spans.service, "dropped": spans.dropped, "spans": list(spans.finished)}
+            return response(200, "application/json", msgspec.json.encode(told))
+        return response(404, "text/plain", b"known: /health /metrics /status /policy /spans\n")
 
     def _policy(self) -> bytes:
         used = self._context.policy.state() if self._context.has_policy else {}
@@ -192,6 +203,16 @@ async def _body(raw: bytes, reader: asyncio.StreamReader) -> bytes | None:
             length = int(value)
             return await reader.readexactly(length) if length <= LARGEST_BODY else None
     return None
+
+
+def _headers(raw: bytes) -> dict[str, str]:
+    """Name in lower case -> value. Of a header that is there twice the first counts; tracestate may be, and is joined (W3C 3.3.1.4)."""
+    found: dict[str, str] = {}
+    for line in raw.split(b"\r\n")[1:]:
+        name, _, value = line.decode("latin-1").partition(":")
+        key, text = name.strip().lower(), value.strip()
+        found[key] = f"{found[key]},{text}" if key == "tracestate" and key in found else found.get(key, text)
+    return found
 
 
 def response(code: int, kind: str, body: bytes) -> bytes:

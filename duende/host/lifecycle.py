@@ -24,7 +24,7 @@ from duende.errors import (
     InitError,
     ShutdownTimeoutError,
 )
-from duende.host import exitcodes
+from duende.host import exitcodes, lazily
 from duende.host.notify import Notifier, watchdog_interval
 from duende.host.pidfile import PidFile
 from duende.signals import Signal
@@ -33,7 +33,7 @@ from duende.states import ExitKind, ExitReason
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from duende.config.policy import PolicyConfig
-    from duende.policy.live import LivePolicy
+    from duende.observe.otlp import Exporter
 
 HANDLED = (Signal.TERM, Signal.INT, Signal.QUIT, Signal.HUP, Signal.USR1, Signal.USR2, Signal.CONT)
 """Every signal a program can handle of those a daemon is told apart by; KILL and STOP cannot be."""
@@ -49,9 +49,7 @@ OF_KIND = {
 CANCEL_GRACE = 1.0
 """Seconds a cancelled `run` or `shutdown` gets to unwind before the process leaves without it."""
 BEAT = 0.5
-"""Seconds between two beats of the loop: a pause is known to within half of it, at the cost of two wake-ups a
-second.
-"""
+"""Seconds between two beats of the loop: a pause is known to within half of it, for two wake-ups a second."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -97,11 +95,15 @@ class Host:
         self._handle_signals = handle_signals
         self._owns_process = owns_process
         self.context = DaemonContext(self.config, self.notifier.send)
-        self.context.make_policy = self._make_policy
+        self.context.make_policy = lambda: lazily.policy(
+            self.config.policy, daemon.metrics.record_circuit_breaker_trip
+        )
+        self.context.make_spans = lambda: lazily.spans(self.config.name)
         self._pid_file = PidFile(pid_file) if pid_file else None
         self._socket = socket or os.environ.pop("DUENDE_SOCKET", None)
         self._source = config_source
         self._endpoint: object | None = None
+        self._exporter: Exporter | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._beat: asyncio.Task[None] | None = None
         self._installed: dict[int, Any] = {}
@@ -149,6 +151,7 @@ class Host:
                 apply_memory_config(self.config.resources)
         except DuendeError as error:
             return self._failed(exitcodes.RESOURCE, error)
+        self._exporter = lazily.exporter(daemon, self.context)
         work = asyncio.ensure_future(daemon.init(self.config))
         if await self._until_asked_and_late(work):
             return self._failed(
@@ -318,11 +321,6 @@ class Host:
             self.context.status("reloaded")
         self.notifier.send("READY=1")
 
-    def _make_policy(self) -> LivePolicy:
-        from duende.policy.live import LivePolicy
-
-        return LivePolicy(self.config.policy, self.daemon.metrics.record_circuit_breaker_trip)
-
     def put_policy(self, policy: PolicyConfig) -> None:
         """Put *policy*, which was found good, in force."""
         self._take(msgspec.structs.replace(self.config, policy=policy))
@@ -371,6 +369,8 @@ class Host:
             close()
         if self._pid_file is not None:
             self._pid_file.release()
+        if self._exporter is not None:
+            await asyncio.to_thread(self._exporter.close)
         self.notifier.close()
         for number, before in self._installed.items():
             loop.remove_signal_handler(number)

@@ -19,6 +19,9 @@ from duende.errors import (
 from duende.manager.protocol import SOCKET_NAME
 
 TIMEOUT = 60.0
+TRACED = frozenset({"start", "stop", "restart", "signal"})
+"""Operations that are told which span they are asked for in."""
+TRACE = ("TRACEPARENT", "TRACESTATE")
 
 
 class RemoteError(DuendeError):
@@ -77,6 +80,8 @@ class ManagerClient:
             PlatformTimeoutError: it did not answer in time.
             PlatformIOError: it went away.
         """
+        if op in TRACED:
+            fields = {**{name.lower(): os.environ[name] for name in TRACE if name in os.environ}, **fields}
         try:
             self._sock.sendall(msgspec.json.encode({"op": op, **fields}) + b"\n")
         except OSError as error:

@@ -17,6 +17,10 @@ from duende.manager.manager import DaemonManager
 from duende.signals import Signal
 from duende.supervision import SupervisorEvent
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from duende.observe.spans import Spans
+
 LARGEST_REQUEST = 1 << 20
 LARGEST_BACKLOG = 4 << 20
 """Bytes a slow reader of events may be behind before it is cut off."""
@@ -39,6 +43,16 @@ class Control:
         self._connections: set[Connection] = set()
         self._closed = False
         self._decoder = msgspec.json.Decoder(protocol.Request)
+        self._spans: Spans | None = None
+
+    @property
+    def spans(self) -> Spans:
+        """What was asked for in a trace; made when the first is."""
+        if self._spans is None:
+            from duende.observe.spans import Spans
+
+            self._spans = Spans("duende-manager", environ={})
+        return self._spans
 
     async def open(self) -> None:
         """Listen; only this user may connect.
@@ -164,6 +178,13 @@ class Control:
 
     async def _do(self, connection: Connection, request: protocol.Request) -> Any:
         manager, name = self._manager, request.name
+        if request.traceparent and request.op in ("start", "stop", "restart", "signal"):
+            headers = {"traceparent": request.traceparent, "tracestate": request.tracestate}
+            with self.spans.span(f"{request.op} {name}", headers=headers) as span:
+                manager.hand_over(name, span.environment() if request.op in ("start", "restart") else {})
+                return await self._do(connection, msgspec.structs.replace(request, traceparent=""))
+        if request.op == "spans":
+            return msgspec.to_builtins(list(self.spans.finished))
         if request.op == "start":
             return (await manager.start(name)).to_wire()
         if request.op == "stop":

@@ -210,6 +210,14 @@ class DaemonManager(Registry):
         """
         return await self._get(name).stop()
 
+    def hand_over(self, name: str, environ: dict[str, str]) -> None:
+        """Give *environ* to the next instance of *name*, and to no other: the trace in which it is started.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        self._get(name).trace = environ
+
     async def restart(self, name: str) -> DaemonView:
         """Stop if it runs, start, wait until Running; raises as `start` does."""
         await self._get(name).restart()

@@ -1,7 +1,8 @@
 """What goes over the control socket.
 
 A request is `{"op": ..., "name": ...}`, an answer `{"ok": true, "result": ...}` or `{"ok": false, "error": {"kind", "message", "remedy"}}`.
-Operations: ping, status, list, start, stop, restart, signal, logs, log_path, explain, config, limits, load, unregister, events, metrics, shutdown.
+Operations: ping, status, list, start, stop, restart, signal, logs, log_path, explain, config, limits, load, unregister, events, metrics, spans,
+shutdown.
 After `events` the connection also carries `{"event": ...}` lines. A client that begins with `GET /metrics` gets the metrics as HTTP, for curl and
 scrapers.
 """
@@ -30,6 +31,9 @@ class Request(msgspec.Struct, frozen=True):
     lines: int = 100
     path: str = ""
     values: dict[str, str] = {}
+    traceparent: str = ""
+    """The span that it is asked for in (W3C Trace Context); what is started goes on in its trace."""
+    tracestate: str = ""
 
 
 def failure(request: Request, error: Exception) -> dict[str, Any]:

@@ -102,6 +102,7 @@ async def _main(options: Options, early: tuple[int, int] | None) -> int:
     from duende.adapters.choose import adapter_named, default_adapter
     from duende.manager.applying import Applied
     from duende.manager.control import Control
+    from duende.manager.exporting import exporting
     from duende.manager.manager import DaemonManager
 
     try:
@@ -147,9 +148,11 @@ async def _main(options: Options, early: tuple[int, int] | None) -> int:
         loop.add_signal_handler(number, on_signal)
     applied = Applied(manager)
     control = Control(manager, finish, applied)
+    exporter = None
     code = 0
     try:
         await control.open()
+        exporter = exporting(manager, control)
         await applied.boot(options.fleet)
         _complain(manager, applied)
         manager.journal.on_trouble = _tell_trouble
@@ -163,6 +166,8 @@ async def _main(options: Options, early: tuple[int, int] | None) -> int:
         if ending:
             await asyncio.gather(*ending, return_exceptions=True)
         await control.close()
+        if exporter is not None:
+            await asyncio.to_thread(exporter.close)
         if code != 0:
             await manager.shutdown_all()
         await manager.close()

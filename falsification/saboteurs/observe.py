@@ -134,3 +134,61 @@ mutant(
     old='    if math.isnan(value):\n        return "NaN"\n',
     new='    if value != 0:\n        return str(value)\n    if math.isnan(value):\n        return "NaN"\n',
 )
+SPANS = "duende/observe/spans.py"
+mutant(
+    "children-have-traces-of-their-own",
+    breaks="what goes out with a request is a new trace",
+    file=SPANS,
+    old="        return self.context.headers()\n",
+    new="        return TraceContext.new().headers()\n",
+)
+mutant(
+    "starts-forget-their-trace",
+    breaks="a daemon is started without the trace it is started in",
+    file="duende/supervisor.py",
+    old="            env=env,\n",
+    new="",
+)
+mutant(
+    "requests-begin-anew",
+    breaks="the trace that a request came with is not gone on with",
+    file=SPANS,
+    old='        if headers is not None and "traceparent" in headers:\n',
+    new='        if headers is not None and "traceparent" not in headers:\n',
+)
+mutant(
+    "logs-forget-the-trace",
+    breaks="lines of the log do not say in which trace they were written",
+    file="duende/observe/logs.py",
+    old="        context = current.get()\n",
+    new="        context = None\n",
+)
+EXPORTER = "duende/observe/otlp/exporter.py"
+mutant(
+    "spans-wait-for-ever",
+    breaks="spans are gathered and never sent",
+    file=EXPORTER,
+    old="            fine = self._send_spans()\n",
+    new="            fine = True\n",
+)
+mutant(
+    "metrics-go-nowhere",
+    breaks="metrics are sent where spans go",
+    file="duende/observe/otlp/sending.py",
+    old='"metrics": "/v1/metrics"',
+    new='"metrics": "/v1/traces"',
+)
+mutant(
+    "the-collector-is-waited-for",
+    breaks="a span that ends waits until the collector has answered",
+    file=EXPORTER,
+    old="        if not span.sampled:\n            return\n",
+    new="        if not span.sampled:\n            return\n        time.sleep(0.005)\n",
+)
+mutant(
+    "drops-are-not-counted",
+    breaks="spans that do not fit are dropped in silence",
+    file=EXPORTER,
+    old="                self._spans.popleft()\n                self.dropped_spans += 1\n",
+    new="                self._spans.popleft()\n",
+)

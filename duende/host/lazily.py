@@ -1,0 +1,51 @@
+"""What a context makes when it is first asked for, so that daemons which never ask do not load it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from duende.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from duende.config.policy import PolicyConfig
+    from duende.daemon import Daemon, DaemonContext
+    from duende.observe.otlp import Exporter
+    from duende.observe.spans import Spans
+    from duende.policy.live import LivePolicy
+
+
+def policy(config: PolicyConfig, tripped: Callable[[], None]) -> LivePolicy:
+    """Circuit breakers and the like; *tripped* is called when one opens."""
+    from duende.policy.live import LivePolicy
+
+    return LivePolicy(config, tripped)
+
+
+def exporter(daemon: Daemon, context: DaemonContext) -> Exporter | None:
+    """What sends metrics and spans to the collector that the environment names; None where it names none, or something that there is not:
+    that is told, and the daemon runs without.
+    """
+    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return None
+    from duende.observe.daemons import families_of
+    from duende.observe.otlp import from_environment
+
+    name = context.config.name
+    try:
+        made = from_environment(name, collect=lambda: families_of(daemon.metrics, name))
+    except ConfigError as error:
+        sys.stderr.write(f"duende: nothing is exported: {error}\n")
+        return None
+    if made is not None:
+        context.spans.on_end = made.offer
+    return made
+
+
+def spans(name: str) -> Spans:
+    """The spans of the daemon *name*, below what its environment says."""
+    from duende.observe.spans import Spans
+
+    return Spans(name)
