@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 
 from duende.cli import exits, output
-from duende.errors import ConfigError, DaemonIOError, StateError
+from duende.cli.sockets import ask_daemon
+from duende.errors import ConfigError, DaemonIOError, DuendeError, StateError
 from duende.manager.client import ManagerClient
+from duende.observe.spans import SpanRecord, paths
 from duende.observe.trace import Tracer
 from duende.observe.trace.call import names
 from duende.observe.trace.pictures import duration, flame_graph, heat_map
@@ -55,10 +57,17 @@ def do_trace(options: argparse.Namespace) -> int:
         found = sites(pid, min(options.seconds, 10.0), wanted)
     if options.pictures:
         _draw(Path(options.pictures), options.name, report, found)
+    path = _path(options, time.time() - report.seconds)
     if options.json:
-        output.json({"ok": True, "result": {"report": report, "sites": found}})
+        told = {"report": report, "sites": found, "critical_path": path}
+        output.json({"ok": True, "result": told})
     else:
         show(report, found)
+        if path:
+            sys.stdout.write("\nwhat its spans waited for\n")
+            for name, seconds in sorted(path.items(), key=lambda item: -item[1])[:5]:
+                share = seconds / (sum(path.values()) or 1) * 100
+                sys.stdout.write(f"  {name:32} {duration(seconds * 1e9):>9} {share:5.1f} %\n")
         if options.pictures:
             sys.stdout.write(f"\npictures: {options.pictures}/heat.svg {options.pictures}/flame.svg\n")
     return exits.OK
@@ -70,6 +79,22 @@ def _pid(options: argparse.Namespace) -> int:
     if not view.get("pid"):
         raise StateError(f"{options.name!r} does not run", remedy=f"duende start {options.name}")
     return int(view["pid"])
+
+
+def _path(options: argparse.Namespace, since: float) -> dict[str, float]:
+    """Name of a span -> seconds it was on the critical path of traces that ended during the trace; empty where the daemon keeps none."""
+    with ManagerClient(options.runtime_dir) as client:
+        view: dict[str, Any] = client.ask("status", name=options.name)
+    try:
+        _, raw = ask_daemon(options.runtime_dir, view["id"], options.name, "spans")
+        kept = msgspec.convert(msgspec.json.decode(raw)["spans"], list[SpanRecord])
+    except (DuendeError, msgspec.MsgspecError, KeyError, TypeError):
+        return {}  # no Daemon class, or an older one
+    found: dict[str, float] = {}
+    for path in paths(record for record in kept if record.end >= since):
+        for segment in path.segments:
+            found[segment.name] = found.get(segment.name, 0.0) + segment.duration
+    return found
 
 
 def _wait(tracer: Tracer, options: argparse.Namespace) -> None:

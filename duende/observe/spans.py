@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 
 import msgspec
@@ -40,12 +40,6 @@ class SpanRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What was raised in it; empty when nothing was."""
     attributes: dict[str, str] = {}
     sampled: bool = True
-
-    def timed(self) -> critical.Span:
-        """For `duende.observe.critical.critical_path`."""
-        return critical.Span(
-            span_id=self.span_id, name=self.name, start=self.start, end=self.end, parent_id=self.parent_id
-        )
 
 
 class LiveSpan:
@@ -142,3 +136,29 @@ class Spans:
         self.finished.append(record)
         if self.on_end is not None:
             self.on_end(record)
+
+
+def paths(records: Iterable[SpanRecord]) -> list[critical.CriticalPath]:
+    """The critical path of each root: a span whose parent is not among *records* (it is another daemon's, or there is none)."""
+    known = {record.span_id: record for record in records}
+    below: dict[str, list[SpanRecord]] = {}
+    roots = []
+    for record in known.values():
+        if record.parent_id in known and record.parent_id != record.span_id:
+            below.setdefault(record.parent_id, []).append(record)
+        else:
+            roots.append(record)
+    found = []
+    for root in roots:
+        family = [root]
+        for record in family:  # which grows while it is walked
+            family += below.get(record.span_id, ())
+        found.append(critical.critical_path([_timed(record, root) for record in family]))
+    return found
+
+
+def _timed(record: SpanRecord, root: SpanRecord) -> critical.Span:
+    parent = "" if record is root else record.parent_id
+    return critical.Span(
+        span_id=record.span_id, name=record.name, start=record.start, end=record.end, parent_id=parent
+    )
