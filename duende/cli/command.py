@@ -113,6 +113,12 @@ def parser() -> argparse.ArgumentParser:
     metrics.add_argument(
         "--openmetrics", action="store_true", help="in OpenMetrics 1.0 instead of Prometheus text 0.0.4"
     )
+    live = verb("top", "watch daemons live: state, health, restarts, what they use and what they may use")
+    live.add_argument(
+        "--interval", type=float, default=2.0, help="seconds between two looks (default: %(default)g)"
+    )
+    live.add_argument("--sort", choices=("name", "cpu", "memory", "restarts"), default="name")
+    live.add_argument("--once", action="store_true", help="print it once, for pipes and slow connections")
     trace = verb(
         "trace", "see a daemon's system calls: how long they take, what stands out, where they come from"
     )

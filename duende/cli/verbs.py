@@ -211,6 +211,13 @@ def do_limits(options: argparse.Namespace) -> int:
     return limits(options)
 
 
+def do_top(options: argparse.Namespace) -> int:
+    """Watch daemons."""
+    from duende.cli.topping import do_top as top
+
+    return top(options)
+
+
 def do_trace(options: argparse.Namespace) -> int:
     """Trace system calls."""
     from duende.cli.tracing import do_trace as trace

@@ -23,7 +23,12 @@ def test_what_cannot_be_written_is_told_and_tried_again(
         kept = Journal(str(tmp_path), dict)
         kept.load()
         changed = asyncio.Event()
-        kept.on_trouble = lambda trouble: (told.append(trouble), changed.set())[0]
+
+        def note(trouble: str) -> None:
+            told.append(trouble)
+            changed.set()
+
+        kept.on_trouble = note
 
         def full(path: str, data: bytes) -> None:
             raise OSError(28, os.strerror(28))
