@@ -150,7 +150,9 @@ class Top:
             f"{row.cpu[-1]:5.1f}% {f'{quota:.0f}%' if quota else '-':>5} {bar(row.cpu[-1], quota, 10, signs)} "
             f"{size(row.memory[-1]):>8} {size(allowed) if allowed else '-':>8} {bar(row.memory[-1], allowed, 8, signs)} {row.processes:>4}"
         )
-        return f"{text}  {spark(row.cpu, room, quota or 100.0, signs)}" if room else text
+        if not room or not any(row.cpu):
+            return text  # what does nothing has no curve, and its line stays as it is
+        return f"{text}  {spark(row.cpu, room, quota or 100.0, signs)}"
 
 
 def size(count: float) -> str:
