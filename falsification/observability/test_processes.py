@@ -105,6 +105,34 @@ async def test_no_gpu_is_nothing(trial: Trial) -> None:
         trial.reached("there was no GPU")
 
 
+@attempt(
+    "F057",
+    level="native",
+    timeout=60,
+    needs=["nvidia-smi"],
+    saboteurs=["gpu-use-is-not-asked", "gpu-memory-is-the-whole"],
+)
+async def test_gpu_metrics_appear(trial: Trial) -> None:
+    """Of every GPU that the driver's own command lists, utilisation is told, and memory in use within one percent of the card's."""
+    line = [
+        "nvidia-smi",
+        "--query-gpu=index,utilization.gpu,memory.used,memory.total",
+        "--format=csv,noheader,nounits",
+    ]
+    listed = subprocess.run(line, check=True, capture_output=True, text=True, timeout=30).stdout.splitlines()
+    found = gpus()
+    trial.check(found is not None and len(found) == len(listed), f"all {len(listed)} GPUs are told: {found}")
+    for row, sample in zip(listed, found or [], strict=True):
+        number, _, used, total = (word.strip() for word in row.split(","))
+        trial.check(sample.number == int(number), f"in their order: {sample}")
+        busy = sample.utilisation_percent
+        trial.check(busy is not None and 0 <= busy <= 100, f"utilisation is told: {busy}")
+        room = int(total) << 20
+        memory = sample.memory_bytes if sample.memory_bytes is not None else -room
+        trial.check(abs(memory - (int(used) << 20)) <= room / 100, f"memory in use is told: {memory}")
+        trial.reached("a GPU was asked")
+
+
 @attempt("F059", timeout=90, saboteurs=["tree-has-no-grandchildren", "tree-goes-by-sessions"])
 async def test_the_process_tree_is_right(trial: Trial) -> None:
     """Of daemons that fork, deep and wide, with sessions of their own among them, each process is below the parent that it has itself written down."""

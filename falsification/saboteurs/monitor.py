@@ -105,3 +105,17 @@ mutant(
     old="            int(rest[17]),\n",
     new="            int(rest[17]) - 1,\n",
 )
+mutant(
+    "gpu-use-is-not-asked",
+    breaks="a GPU is told without its utilisation",
+    file="duende/observe/gpu.py",
+    old="        None if rates is None else float(rates.gpu),\n",
+    new="        None,\n",
+)
+mutant(
+    "gpu-memory-is-the-whole",
+    breaks="the memory in use is told as all the card has",
+    file="duende/observe/gpu.py",
+    old="        None if memory is None else int(memory.used),\n",
+    new="        None if memory is None else int(memory.total),\n",
+)

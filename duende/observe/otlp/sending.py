@@ -47,7 +47,11 @@ class HttpSender:
         self._headers = {**headers, "Content-Type": "application/x-protobuf", "User-Agent": "duende"}
 
     def send(self, signal: str, request: Any) -> int:
-        """See `Sender.send`."""
+        """See `Sender.send`.
+
+        Raises:
+            RefusedError: it was not taken.
+        """
         secure = self._url.scheme == "https"
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         connection = kind(
@@ -101,7 +105,11 @@ class GrpcSender:
         self._error = grpc.RpcError
 
     def send(self, signal: str, request: Any) -> int:
-        """See `Sender.send`."""
+        """See `Sender.send`.
+
+        Raises:
+            RefusedError: it was not taken.
+        """
         from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 

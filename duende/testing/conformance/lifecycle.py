@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from duende.adapters.contract import EventKind, ProbeState, SupportsLogs
-from duende.errors import SpawnError
+from duende.errors import NotSupportedError, SpawnError
 from duende.states import Phase
 from duende.testing.conformance.base import ConformanceBase, Events, NonconformanceError, check
 
@@ -128,6 +128,31 @@ class LifecycleTests(ConformanceBase):
                 check(out == [f"out {n}" for n in range(1, 6)], f"stdout in order: {lines}")
                 check("err" in lines, f"stderr as well: {lines}")
                 check((await adapter.logs(handle, 1)) == ["last"], "the last line is the last")
+                await adapter.stop(handle, 0.2)
+
+        self.conduct(body)
+
+    def test_tracing_sees_calls_or_is_refused(self) -> None:
+        """A tracer sees what the daemon asks of the kernel, and leaves it as it was; a platform without that says so."""
+
+        async def body() -> None:
+            async with self.adapter() as adapter:
+                handle = await self.launch(adapter, self.script("while :; do kill -0 $$; sleep 0.02; done"))
+                if not adapter.capabilities.trace:
+                    try:
+                        await adapter.attach_tracer(handle)
+                    except NotSupportedError:
+                        await adapter.stop(handle, 0.2)
+                        return
+                    raise NonconformanceError("what capabilities.trace denies is refused")
+                tracer = await adapter.attach_tracer(handle)
+                deadline = asyncio.get_running_loop().time() + self.within
+                while not any(each.name == "kill" for each in tracer.report().latencies):
+                    check(asyncio.get_running_loop().time() < deadline, "kill(2) of the daemon is seen")
+                    await asyncio.sleep(0.05)
+                report = await asyncio.to_thread(tracer.detach)
+                check(report.calls > 0, "and counted")
+                check((await adapter.status(handle)).phase is Phase.RUNNING, "the daemon goes on")
                 await adapter.stop(handle, 0.2)
 
         self.conduct(body)
