@@ -70,14 +70,18 @@ def frame(
     for key, packed in operations:
         name = key.encode()
         if packed is None:
-            parts += [DELETE.pack(DELETES, len(name)), name]
+            parts.append(DELETE.pack(DELETES, len(name)))
+            parts.append(name)
         else:
             codec, size, check, payload = packed
-            parts += [PUT.pack(PUTS, len(name), codec, size, check, len(payload)), name, payload]
+            parts.append(PUT.pack(PUTS, len(name), codec, size, check, len(payload)))
+            parts.append(name)
+            parts.append(payload)
     if count is not None:
         parts.append(END.pack(ENDS, count))
     body = b"".join(parts)
-    return FRAME.pack(len(body), _check(generation, LENGTH.pack(len(body))), _check(generation, body)) + body
+    length, seed = len(body), generation & 0xFFFFFFFF
+    return FRAME.pack(length, zlib.crc32(LENGTH.pack(length), seed), zlib.crc32(body, seed)) + body
 
 
 def scan(data: bytes, magic: bytes) -> Scan:

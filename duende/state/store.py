@@ -8,15 +8,15 @@ one damaged file loses nothing. Everything is checked by CRC-32 when it is read.
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
-from duende.errors import AlreadyRunningError, ConfigError, DaemonIOError, StateError
-from duende.state.codec import Packed, pack, unpack
+from duende.errors import AlreadyRunningError, DaemonIOError, StateError
+from duende.state.changes import operations_of, write_all
+from duende.state.codec import Packed, unpack
 from duende.state.frames import (
     HEADER,
     LOG,
@@ -31,9 +31,6 @@ from duende.state.recovery import NAME, Loaded, Recovery, load, move_aside, name
 SNAPSHOT_AFTER = 4 << 20
 """Bytes of a log after which a snapshot is made, or twice the last snapshot where that is more."""
 CHUNK = 1 << 20
-LONGEST = 1 << 29
-LONGEST_KEY = 1 << 12
-LONGEST_VALUE = 256 << 20
 FULL = "make room on the disk; the state is as it was before"
 
 
@@ -131,18 +128,25 @@ class StateStore:
             DaemonIOError: the disk refused; the state is as it was.
             StateError: the store is closed, or was given up after the disk failed to synchronise.
         """
-        operations = _operations(put, delete)
+        operations = operations_of(put, delete)
         with self._lock:
             return self._commit([operations])
 
-    async def commit(self, put: Mapping[str, bytes] | None = None, delete: Iterable[str] = ()) -> int:
-        """As `write`, without holding up the loop: what is asked for while the disk is busy goes to it together, with one synchronisation."""
+    def commit(
+        self, put: Mapping[str, bytes] | None = None, delete: Iterable[str] = ()
+    ) -> asyncio.Future[int]:
+        """As `write`, without holding up the loop; to be awaited, in the running loop. What is asked for while the disk is busy goes to it together,
+        with one synchronisation.
+
+        Raises:
+            ConfigError: as `write`, at once; every other error comes with the future.
+        """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[int] = loop.create_future()
-        self._pending.append((_operations(put, delete), done))
+        self._pending.append((operations_of(put, delete), done))
         if self._flusher is None or self._flusher.done():
             self._flusher = loop.create_task(self._flush())
-        return await done
+        return done
 
     async def _flush(self) -> None:
         while self._pending:
@@ -243,7 +247,7 @@ class StateStore:
         )
         path = self._path(self._generation, "log")
         try:
-            _write_all(self._log, data, self._end)
+            write_all(self._log, data, self._end)
         except OSError as error:
             self._cut(path)
             raise DaemonIOError.of("write the state to", path, error, FULL) from error
@@ -293,7 +297,7 @@ class StateStore:
             size = self._write_snapshot(fd, generation)
             os.fsync(fd)
             new = self._opened(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-            _write_all(new, header(LOG, generation), 0)
+            write_all(new, header(LOG, generation), 0)
             os.fsync(new)
             os.rename(path, final)
             os.fsync(self._held)
@@ -317,11 +321,11 @@ class StateStore:
             self._sweep()
 
     def _write_snapshot(self, fd: int, generation: int) -> int:
-        at = _write_all(fd, header(SNAPSHOT, generation), 0)
+        at = write_all(fd, header(SNAPSHOT, generation), 0)
         count = len(self._entries)
         for part in chunks(self._entries.items(), CHUNK):
-            at += _write_all(fd, frame(generation, self._version, part), at)
-        return at + _write_all(fd, frame(generation, self._version, (), count=count), at)
+            at += write_all(fd, frame(generation, self._version, part), at)
+        return at + write_all(fd, frame(generation, self._version, (), count=count), at)
 
     def _sweep(self) -> None:
         """Remove what is older than the snapshot before this one, which is kept for the day this one is damaged."""
@@ -342,55 +346,6 @@ class StateStore:
             return os.open(path, flags | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise DaemonIOError.of("open", path, error, FULL) from error
-
-
-def _operations(put: Mapping[str, bytes] | None, delete: Iterable[str]) -> list[Operation]:
-    operations: list[Operation] = []
-    for key, value in (put or {}).items():
-        if not isinstance(value, bytes):
-            raise ConfigError(
-                f"the value of {key!r} is of type {type(value).__name__}",
-                remedy="give bytes: encode it first",
-            )
-        if len(value) > LONGEST_VALUE:
-            raise ConfigError(
-                f"the value of {key!r} has {len(value)} bytes",
-                remedy=f"up to {LONGEST_VALUE} are kept; split it, or keep it in a file",
-            )
-        operations.append((_key(key), pack(value)))
-    operations += [(_key(key), None) for key in delete]
-    if sum(len(packed.payload) for _, packed in operations if packed is not None) > LONGEST:
-        raise ConfigError(
-            f"a commit of {len(operations)} changes has more than {LONGEST} bytes",
-            remedy="make several of it",
-        )
-    return operations
-
-
-def _key(key: str) -> str:
-    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY:
-        raise ConfigError(f"{key!r:.80} is no key", remedy=f"give a text of 1 to {LONGEST_KEY} characters")
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"{key!r:.80} is no key", remedy="give text that UTF-8 can hold") from None
-    return key
-
-
-def _write_all(fd: int, data: bytes, at: int) -> int:
-    """Write *data* at the offset *at*; how much that was.
-
-    Raises:
-        OSError: it was refused, perhaps after a part.
-    """
-    view = memoryview(data)
-    done = 0
-    while done < len(view):
-        count = os.pwrite(fd, view[done:], at + done)
-        if count == 0:
-            raise OSError(errno.EIO, "nothing was written")
-        done += count
-    return done
 
 
 __all__ = ["Packed", "Recovery", "StateStore"]

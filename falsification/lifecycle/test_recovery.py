@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -114,12 +115,12 @@ async def _the_store(trial: Trial, manager: DaemonManager, quick: RestartConfig)
     for round_number in range(1, 4):
         view = manager.status("ledger")
         await trial.until(
-            lambda least=promised: _more(said, least), within=20, what="it writes", every=0.05, claimed=True
+            partial(_more, said, promised), within=20, what="it writes", every=0.05, claimed=True
         )
         trial.check(send_signal(view.pid, 9), "it was alive while writing")
         promised = max(await said("wrote"))
         await trial.until(
-            lambda rounds=round_number: _found(said, rounds),
+            partial(_found, said, round_number),
             within=20,
             what="the next one has opened the store",
             every=0.05,

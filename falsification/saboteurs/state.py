@@ -87,8 +87,8 @@ mutant(
     "commits-stay-in-memory",
     breaks="a commit is told to be done and is written with the next",
     file=STORE,
-    old="            _write_all(self._log, data, self._end)\n",
-    new='            late = getattr(self, "_late", (b"", 0))\n            _write_all(self._log, *late)\n            self._late = (data, self._end)\n',
+    old="            write_all(self._log, data, self._end)\n",
+    new='            late = getattr(self, "_late", (b"", 0))\n            write_all(self._log, *late)\n            self._late = (data, self._end)\n',
 )
 mutant(
     "refused-writes-are-kept-in-memory",
