@@ -152,7 +152,7 @@ class Top:
         )
         if not room or not any(row.cpu):
             return text  # what does nothing has no curve, and its line stays as it is
-        return f"{text}  {spark(row.cpu, room, quota or 100.0, signs)}"
+        return f"{text}  {spark(row.cpu, room, 1.0, signs)}"
 
 
 def size(count: float) -> str:
