@@ -211,6 +211,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the parsers with atheris: `nox -s fuzz -- 60` for a minute each (default: 10 seconds)."""
+    install(session, "tests", "fuzz")
+    session.run("python", "-m", "falsification.fuzz", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format. The rules of the repository are among the tests."""
     install(session, "lint")

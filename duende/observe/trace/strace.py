@@ -14,8 +14,8 @@ import time
 from duende.errors import TracerFailedError
 from duende.observe.trace.call import Call, names
 
-LINE = re.compile(r"(?:\[pid +(\d+)\] )?(\d+\.\d{6}) (.*)")
-RESULT = r"\) += (-?\d+|0x[0-9a-f]+|\?)(?: (E\w+) .*?)? *<(\d+\.\d+)>"
+LINE = re.compile(r"(?:\[pid +([0-9]{1,9})\] )?([0-9]{1,12}\.[0-9]{6}) (.*)")
+RESULT = r"\) += (0|-?[1-9][0-9]{0,18}|0x[0-9a-f]{1,16}|\?)(?: (E\w+) .*?)? *<([0-9]{1,9}\.[0-9]{1,9})>"
 WHOLE = re.compile(r"(\w+)\((.*)" + RESULT)
 UNFINISHED = re.compile(r"(\w+)\((.*) <unfinished \.\.\.>")
 RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)" + RESULT)
