@@ -102,6 +102,28 @@ async def probe_port(port: int, timeout: float) -> bool:
         return False
 
 
+async def probe_http(port: int, path: str, timeout: float) -> int:
+    """The HTTP status that *port* on loopback answers to GET *path* within *timeout* seconds; 0 where there is none."""
+    try:
+        async with asyncio.timeout(timeout):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: duende\r\nConnection: close\r\n\r\n"
+                writer.write(head.encode())
+                words = (await reader.readline()).split()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, ValueError):
+        return 0  # nobody there, too slow, or a line without an end
+    known = len(words) >= 2 and words[0].startswith(b"HTTP/1.") and len(words[1]) == 3 and words[1].isdigit()
+    return int(words[1]) if known else 0
+
+
+def is_well(code: int) -> bool:
+    """Whether an HTTP status says that all is well, as Kubernetes reads it: from 200 to 399."""
+    return 200 <= code < 400
+
+
 async def probe_exec(argv: tuple[str, ...], timeout: float) -> bool:
     """Whether the program exits 0 within *timeout* seconds; it is killed when it takes longer."""
     from duende.kernel.oneshot import run_once

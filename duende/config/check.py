@@ -346,6 +346,11 @@ def _security(config: DaemonConfig) -> Iterator[Problem]:
 
 
 def _checks(config: DaemonConfig) -> Iterator[Problem]:
+    path = config.health_check.http
+    if path and not (path.startswith("/") and path.isascii() and path.isprintable() and " " not in path):
+        yield "health_check.http", f"{path!r} is no path of a URL, as /healthz"
+    if path and config.health_check.port is None:
+        yield "health_check.http", "needs health_check.port to be asked at"
     for key, port in (
         ("health_check.port", config.health_check.port),
         ("readiness.port", config.readiness.port),

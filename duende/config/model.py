@@ -96,6 +96,8 @@ class HealthCheckConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """A program that exits 0 while the daemon is well."""
     port: int | None = None
     """A TCP port on loopback that accepts while the daemon is well."""
+    http: str = ""
+    """A path, like "/healthz", that `port` answers by HTTP with a status from 200 to 399 while the daemon is well."""
     restart: bool = True
     """Whether an unhealthy daemon is restarted, as far as its policy restarts failures."""
     watchdog: float = 0.0

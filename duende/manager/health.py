@@ -1,4 +1,4 @@
-"""Liveness checks of running daemons: by their own word, by port, or by a program; with thresholds.
+"""Liveness checks of running daemons: by their own word, by HTTP, by port, or by a program; with thresholds.
 
 `retries` failures in a row make a daemon unhealthy, `successes` in a row make it healthy again. A program without any check is watched by
 its process alone, and costs nothing here.
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from duende.clock import Clock
-from duende.readiness import probe_exec, probe_port
+from duende.readiness import is_well, probe_exec, probe_http, probe_port
 from duende.states import HealthStatus, Phase
 from duende.supervisor import Supervisor
 
@@ -82,9 +82,7 @@ class HealthWatch:
     async def _watch(self, supervisor: Supervisor) -> None:
         check = supervisor.config.health_check
         tally = Tally(check.retries, check.successes)
-        # Spread by up to a tenth, so that daemons started together are not checked together for ever.
-        spread = int(supervisor.daemon_id[:4], 16) / 0xFFFF
-        await asyncio.sleep(check.interval * (0.9 + 0.1 * spread))
+        await asyncio.sleep(first_wait(supervisor.daemon_id, check.interval))
         while True:
             began = self._clock.monotonic()
             if not supervisor.status.is_active or supervisor.status.phase is Phase.PAUSED:
@@ -117,6 +115,11 @@ class HealthWatch:
                 if passed
                 else HealthStatus.unhealthy(f"{check.exec[0]} did not exit 0 within {check.timeout:g} s")
             )
+        if check.http and check.port:
+            code = await probe_http(check.port, check.http, check.timeout)
+            told = f"HTTP {code}" if code else f"no answer of HTTP within {check.timeout:g} s"
+            where = f"{check.http} at port {check.port}"
+            return HealthStatus.healthy() if is_well(code) else HealthStatus.unhealthy(f"{where}: {told}")
         if check.port:
             passed = await probe_port(check.port, check.timeout)
             return (
@@ -132,6 +135,14 @@ class HealthWatch:
             return HealthStatus.unhealthy(f"no answer within {check.timeout:g} s")
         except (OSError, msgspec.MsgspecError, ValueError) as error:
             return HealthStatus.unhealthy(f"cannot be asked: {error}")
+
+
+def first_wait(daemon_id: str, interval: float) -> float:
+    """Seconds until the first check: anywhere within the interval, by the random digits of the id, so that a thousand daemons that were started
+    together are checked one after the other for ever, and not all at once.
+    """
+    share = int(daemon_id.replace("-", "")[-8:], 16) / 0xFFFFFFFF
+    return interval * (0.05 + 0.95 * share)
 
 
 async def ask_health(path: str) -> HealthStatus:

@@ -176,9 +176,11 @@ def _probes(config: DaemonConfig) -> dict[str, Any]:
     check, ready = config.health_check, config.readiness
     found: dict[str, Any] = {}
     if check.enabled and (check.exec or check.port is not None):
-        action = (
-            {"exec": {"command": list(check.exec)}} if check.exec else {"tcpSocket": {"port": check.port}}
-        )
+        action: dict[str, Any] = {"tcpSocket": {"port": check.port}}
+        if check.exec:
+            action = {"exec": {"command": list(check.exec)}}
+        elif check.http:
+            action = {"httpGet": {"path": check.http, "port": check.port}}
         timing = {
             "periodSeconds": max(1, round(check.interval)),
             "timeoutSeconds": max(1, round(check.timeout)),

@@ -10,7 +10,7 @@ from duende.config.model import DaemonConfig
 from duende.errors import StatusFailedError
 from duende.manager.health import ask_health
 from duende.metrics import MetricsSnapshot
-from duende.readiness import probe_exec, probe_port
+from duende.readiness import is_well, probe_exec, probe_http, probe_port
 from duende.states import DaemonStatus, HealthCheck, HealthStatus, Phase
 
 LARGEST = 1 << 20
@@ -22,7 +22,7 @@ class _Status(msgspec.Struct):
 
 
 async def health(config: DaemonConfig, socket: str | None, status: DaemonStatus) -> HealthStatus:
-    """The daemon's health: by program, by port, by its own word at *socket*, or by its *status* alone."""
+    """The daemon's health: by program, by HTTP, by port, by its own word at *socket*, or by its *status* alone."""
     running = HealthCheck("status", status.phase is Phase.RUNNING, str(status))
     if not running.passed:
         kind = HealthStatus.degraded if status.phase is Phase.PAUSED else HealthStatus.unhealthy
@@ -31,6 +31,9 @@ async def health(config: DaemonConfig, socket: str | None, status: DaemonStatus)
     if check.exec:
         passed = await probe_exec(check.exec, check.timeout)
         return _verdict(passed, f"{check.exec[0]} exits 0 within {check.timeout:g} s", "exec", running)
+    if check.http and check.port:
+        passed = is_well(await probe_http(check.port, check.http, check.timeout))
+        return _verdict(passed, f"{check.http} at port {check.port} is well", "http", running)
     if check.port:
         passed = await probe_port(check.port, check.timeout)
         return _verdict(passed, f"port {check.port} accepts", "port", running)
