@@ -7,7 +7,6 @@ the same thousand processes; a push into a ring; the metrics of a thousand daemo
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from collections.abc import Callable
 import psutil
 
 from bench.build import compiled
-from bench.machine import report
+from bench.machine import told
 from duende.manager.metrics import families_of
 from duende.manager.view import DaemonView
 from duende.observe.exposition import prometheus
@@ -122,14 +121,7 @@ def measured(rounds: int) -> dict[str, tuple[str, list[float]]]:
 
 def main(rounds: int) -> int:
     """Measure, print the table, write the JSON."""
-    found = measured(rounds)
-    print(f"{'':<32}{'p50':>9}{'worst':>9}      {'aim':>8}")
-    for what, (unit, values) in found.items():
-        print(
-            f"{what:<32}{statistics.median(values):>9.2f}{max(values):>9.2f} {unit:<4} {AIMS.get(what, ''):>8}"
-        )
-    samples = {what: {"unit": unit, "values": values} for what, (unit, values) in found.items()}
-    report("observe_cost", rounds=rounds, samples=samples)
+    told("observe_cost", measured(rounds), AIMS, rounds=rounds)
     return 0
 
 

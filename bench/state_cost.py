@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import statistics
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench.machine import report
+from bench.machine import told
 from duende.state import StateStore, codec, pack
 from fixtures.pages.corpus import PAGE, corpus
 
@@ -121,13 +120,7 @@ def main(rounds: int) -> int:
         with tempfile.TemporaryDirectory() as folder:
             writes(Path(folder), note)
         compressing(note)
-    print(f"{'':<40}{'p50':>12}{'worst':>12}      {'aim':>12}")
-    for what, (unit, values) in found.items():
-        print(
-            f"{what:<40}{statistics.median(values):>12.4g}{min(values):>12.4g} {unit:<4} {AIMS.get(what, ''):>12}"
-        )
-    samples = {what: {"unit": unit, "values": values} for what, (unit, values) in found.items()}
-    report("state_cost", rounds=rounds, samples=samples)
+    told("state_cost", found, AIMS, rounds=rounds, worst=min)
     return 0
 
 
