@@ -41,7 +41,7 @@ def do_trace(options: argparse.Namespace) -> int:
             f"--seconds {options.seconds:g} makes no sense", remedy=f"give more than 0, up to {LONGEST:g}"
         )
     pid = _pid(options)
-    tracer = attach(pid, method=options.method)
+    tracer = attach(pid, method=options.method, background=True)
     try:
         if _pid(options) != pid:
             raise StateError(f"{options.name!r} was restarted just now", remedy="try again")

@@ -106,7 +106,7 @@ def interpreter(trial: Trial, text: str) -> subprocess.Popen[bytes]:
 TRACE = """
 import sys
 from duende.observe.trace import attach
-tracer = attach(int(sys.argv[1]), method=sys.argv[2])
+tracer = attach(int(sys.argv[1]), method=sys.argv[2], background=True)
 print("attached", flush=True)
 sys.stdin.readline()
 report = tracer.detach()

@@ -10,7 +10,8 @@ mutant(
     "the-tracer-is-not-idle-and-busy",
     breaks="the tracer takes a processor for itself",
     file=TRACER,
-    old="        _step_back()\n        try:\n            while not self._stop.is_set():\n                self._take(INTERVAL)\n",
+    old="        _step_back(threading.get_native_id(), idle=self._background)\n        try:\n"
+    "            while not self._stop.is_set():\n                self._take(INTERVAL)\n",
     new="        import threading as more\n\n"
     "        def spin() -> None:\n            while not self._stop.is_set():\n                pass\n\n"
     "        [more.Thread(target=spin, daemon=True).start() for _ in range(2)]\n        try:\n"

@@ -26,6 +26,10 @@ from duende.observe.tree import process_tree
 
 INTERVAL = 0.1
 """Seconds between looks at what the kernel has noted: an alert comes within two of them."""
+LATE = 4
+"""Intervals after which a tracer in the background takes the processor for once."""
+NICENESS = 10
+"""Of the tracer's thread: a tenth of what another gets beside it."""
 KEPT = 500
 """Anomalies kept; those beyond are counted."""
 FLOOR_NS = 50_000
@@ -75,6 +79,7 @@ class Tracer:
         threshold: float = THRESHOLD,
         on_anomaly: Callable[[TracedAnomaly], None] | None = None,
         on_pattern: Callable[[Pattern], None] | None = None,
+        background: bool = False,
     ) -> None:
         """Attach.
 
@@ -85,6 +90,8 @@ class Tracer:
             threshold: standard deviations at which one stands out.
             on_anomaly: called, from a thread of the tracer's own, as soon as a call stands out.
             on_pattern: the same for patterns.
+            background: whether to read only where nobody else wants the processor (SCHED_IDLE, sched(7)). It costs the daemon less, and on a
+            machine that has nothing idle alerts come late, and whatever else this interpreter does waits for them: for programs that do nothing else.
 
         Raises:
             TracerFailedError: no method works; the text says why and what would help.
@@ -103,6 +110,7 @@ class Tracer:
         self._stop = threading.Event()
         self._problem: BaseException | None = None
         self._lost_before = 0
+        self._background = background
         self._source = self._attach(method)
         self.began = time.monotonic()
         self._ended: float | None = None
@@ -122,6 +130,8 @@ class Tracer:
         """
         if self._ended is None:
             self._stop.set()
+            if self._thread.native_id is not None:
+                _step_forth(self._thread.native_id)
             self._thread.join()
             self._ended = time.monotonic()
             self._source.remove()
@@ -197,7 +207,7 @@ class Tracer:
     # -- the thread ------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        _step_back()
+        _step_back(threading.get_native_id(), idle=self._background)
         try:
             while not self._stop.is_set():
                 self._take(INTERVAL)
@@ -210,7 +220,20 @@ class Tracer:
             for call in self._source.read(wait or INTERVAL):
                 self._see(call)
             return
+        before = time.monotonic()
         self._stop.wait(wait)
+        if self._background and time.monotonic() - before > LATE * wait > 0:
+            # Nothing is idle here: alerts go first, for this once.
+            _step_forth(threading.get_native_id())
+            self._read()
+            if not self._stop.is_set():  # else whoever detaches waits
+                _step_back(threading.get_native_id(), idle=True)
+            return
+        self._read(last=last)
+
+    def _read(self, *, last: bool = False) -> None:
+        if isinstance(self._source, Strace):
+            return
         # What happens from here on may be read from one processor and not from another.
         until = time.monotonic_ns() if not last else 1 << 63
         events = self._source.read()
@@ -241,14 +264,23 @@ class Tracer:
             self._on_anomaly(traced)
 
 
-def _step_back() -> None:
-    """Run this thread only where nobody else wants to (SCHED_IDLE, sched(7)): what it traces must not wait for it. Measured with an HTTP server
-    and its client on two processors: reading beside them cost 15 % of the throughput, and nothing since.
-    """
+def _step_back(tid: int, *, idle: bool) -> None:
+    """Give a thread a small share of a busy processor: what it traces should not wait for it."""
     try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except (OSError, AttributeError):
-        pass  # forbidden here, or no Linux: then it costs more
+        if idle:
+            os.sched_setscheduler(tid, os.SCHED_IDLE, os.sched_param(0))
+        else:
+            os.setpriority(os.PRIO_PROCESS, tid, NICENESS)  # of a thread, as Linux has it
+    except OSError:
+        pass  # it is below that already, or gone
+
+
+def _step_forth(tid: int) -> None:
+    """Let it run like any other."""
+    try:
+        os.sched_setscheduler(tid, os.SCHED_OTHER, os.sched_param(0))
+    except OSError:
+        pass  # this user may not, or it is gone: then it takes longer
 
 
 def attach(pid: int, **options: Any) -> Tracer:

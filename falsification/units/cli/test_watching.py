@@ -121,6 +121,7 @@ class Terminal:
         self.text = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # who is started in the background ignores it
             line = [
                 sys.executable,
                 "-m",
