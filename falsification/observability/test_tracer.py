@@ -13,6 +13,7 @@ from pathlib import Path
 
 from duende.kernel.syscalls import X86_64
 from duende.observe.trace import Tracer, attach
+from duende.observe.trace.pictures import flame_graph, heat_map
 from duende.observe.trace.source import sites
 from duende.observe.trace.tracer import TracedAnomaly
 from falsification.kit import Trial, attempt
@@ -287,6 +288,7 @@ async def test_source_correlation_is_exact(trial: Trial) -> None:
             told = (place.file, place.line) if place is not None else None
             trial.check(told == real, f"{Path(line[-1]).name}: {told} is {real}")
         trial.log(f"{Path(line[-1]).name}: {found[0]}")
+        trial.attach(f"{Path(line[-1]).name}-flame.svg", flame_graph(found), "image/svg+xml")
 
 
 def _drain(fd: int) -> None:
@@ -344,6 +346,9 @@ async def test_latency_spikes_are_noticed(trial: Trial) -> None:
             trial.reached("a read took ten times as long")
         for _ in range(110):  # the spike leaves the window
             await answer(0.004)
+    trial.attach(
+        "heat.svg", heat_map(tracer.report(), "How long a daemon's calls took, with spikes"), "image/svg+xml"
+    )
     trial.figure("false alarms in 150 calls before the first spike", float(before), unit="alarms")
     trial.judge(took)
 
