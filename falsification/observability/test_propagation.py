@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from duende.config.model import DaemonConfig
@@ -31,6 +32,25 @@ def wired(trial: Trial, place: str, onward: str) -> DaemonConfig:
         "next": onward and str(trial.tmp / f"{onward}.sock"),
     }
     return daemon_class("Relay", place, settings=settings)
+
+
+async def answered(trial: Trial, path: Path, headers: dict[str, str]) -> str:
+    """What a relay answers, as soon as it listens."""
+    found: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def listens() -> bool:
+        try:
+            found.append(await asyncio.open_unix_connection(str(path)))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False  # not yet: the file of a socket is there before anybody listens
+        return True
+
+    await trial.until(listens, within=20, what="the daemon listens", every=0.02)
+    reader, writer = found[0]
+    writer.write("".join(f"{name}: {value}\n" for name, value in headers.items()).encode() + b"\n")
+    told = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    return told.decode()
 
 
 @attempt(
@@ -71,10 +91,7 @@ async def test_trace_context_propagates(trial: Trial) -> None:
         )
         trial.check(await asyncio.wait_for(process.wait(), 30) == 0, f"{place} starts")
     asked = TraceContext.new().with_state("vendor", "value")
-    reader, writer = await asyncio.open_unix_connection(str(trial.tmp / "front.sock"))
-    writer.write("".join(f"{name}: {value}\n" for name, value in asked.headers().items()).encode() + b"\n")
-    child = (await asyncio.wait_for(reader.read(), 20)).decode()
-    writer.close()
+    child = await answered(trial, trial.tmp / "front.sock", asked.headers())
     above, begun_above = asked.span_id, {each["name"]: each["span_id"] for each in await spans_of(manager)}
     for place in chain:
         _, text = await fetched(endpoint(manager, place), what="/spans")
@@ -193,11 +210,7 @@ async def test_otlp_export_works(trial: Trial) -> None:
         words += ["--state-dir", str(home / "s"), "--runtime-dir", str(home / "r")]
         manager = await asyncio.create_subprocess_exec(*words, cwd=ROOT, env={**os.environ, **told})
         asked = TraceContext.new()
-        await trial.until((home / "relay.sock").exists, within=20, what="the daemon runs")
-        reader, writer = await asyncio.open_unix_connection(str(home / "relay.sock"))
-        writer.write(f"traceparent: {asked.traceparent}\n\n".encode())
-        await reader.read()
-        writer.close()
+        await answered(trial, home / "relay.sock", asked.headers())
         trace = base64.b64encode(bytes.fromhex(asked.trace_id)).decode()
         for what, some in (
             (

@@ -148,6 +148,16 @@ def fetch(port: int, count: int) -> float:
     return time.perf_counter() - began
 
 
+def costs(port: int, pid: int) -> tuple[float, float]:
+    """(seconds, seconds of CPU time that the server took) of the requests."""
+    clock = (
+        ~pid << 3
+    ) | 2  # that of a process in clock_getcpuclockid(3): linux/posix-timers.h, CPUCLOCK_SCHED
+    before = time.clock_gettime(clock)
+    spent = fetch(port, REQUESTS)
+    return spent, time.clock_gettime(clock) - before
+
+
 def copied() -> subprocess.Popen[bytes]:
     """A dd that makes one call after the other, waiting for its go: it is stopped."""
     line = [
@@ -211,22 +221,27 @@ async def test_tracing_is_cheap(trial: Trial) -> None:
 
     await trial.until(answers, within=10, what="the server answers")
     await asyncio.to_thread(fetch, server.port, REQUESTS)
-    ratios, seen = [], 0
+    pairs, seen = [], 0
     method = "tracefs"
     for number in range(trial.rounds(11, 5)):
         order = (None, method) if number % 2 else (method, None)
-        spent: dict[str | None, float] = {}
+        spent: dict[str | None, tuple[float, float]] = {}
         for each in order:
             if each is None:
-                spent[each] = await asyncio.to_thread(fetch, server.port, REQUESTS)
+                spent[each] = await asyncio.to_thread(costs, server.port, process.pid)
             else:
                 with await asyncio.to_thread(Outside, process.pid, each) as tracer:
-                    spent[each] = await asyncio.to_thread(fetch, server.port, REQUESTS)
+                    spent[each] = await asyncio.to_thread(costs, server.port, process.pid)
                 seen += tracer.calls
-        ratios.append(spent[method] / spent[None] - 1)
+        pairs.append(tuple(one / other - 1 for one, other in zip(spent[method], spent[None], strict=True)))
     trial.reached("system calls of the server were traced", seen > REQUESTS)
-    trial.log(f"method: {method}; overhead of each pair in %: {[round(each * 100, 1) for each in ratios]}")
-    trial.figure("system calls of a request", seen / len(ratios) / REQUESTS, unit="calls")
+    trial.log(
+        f"method: {method}; (time, CPU time of the server) more in %: {[[round(100 * x, 1) for x in each] for each in pairs]}"
+    )
+    trial.figure("system calls of a request", seen / len(pairs) / REQUESTS, unit="calls")
+    longer, dearer = (statistics.median(each) * 100 for each in zip(*pairs, strict=True))
+    trial.figure("requests take longer by", longer, unit="%")
+    trial.figure("requests take more of the server's CPU time by", dearer, unit="%")
     if not trial.sabotaged:
         bare = [(await dd(None))[0] for _ in range(3)]
         traced = [await dd(method) for _ in range(3)]
@@ -240,7 +255,8 @@ async def test_tracing_is_cheap(trial: Trial) -> None:
         )
         slow = (await dd("strace"))[0] / statistics.median(bare) - 1
         trial.figure("overhead with dd bs=64, by strace", slow * 100, unit="%")
-    trial.judge(statistics.median(ratios) * 100)
+    # The worse of both: on a virtual machine a busy neighbour can make a server quicker, whose processor then need not be woken.
+    trial.judge([longer, dearer])
 
 
 # -- F042 ------------------------------------------------------------------------------------------------------
