@@ -20,7 +20,7 @@ from falsification.kit import Trial, attempt
 from fixtures.programs import Program, set_up
 
 REQUESTS = 150
-CALLS = 200_000
+CALLS = 60_000
 """Of dd with blocks of 64 bytes: two system calls each."""
 MARK = "HERE"
 """Stands as a comment in the lines that make the call."""
