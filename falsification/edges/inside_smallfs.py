@@ -48,7 +48,7 @@ def fill(folder: Path) -> int:
     return taken
 
 
-async def until(condition: Callable[[], bool], within: float = 20.0) -> bool:
+async def until(condition: Callable[[], bool], within: float = 8.0) -> bool:
     """Whether the condition came true in time."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within

@@ -48,9 +48,10 @@ async def test_graceful_stop_respects_its_deadline(trial: Trial) -> None:
     trial.situation("a daemon ignored TERM", at_least=1)
     manager = await manager_for(trial)
     ratios = []
+    allowed = float(trial.rounds(20, 5))
     for kind in available():
         program = set_up(kind, trial.tmp / kind)
-        manager.register(msgspec.structs.replace(program.config, shutdown_timeout=20.0))
+        manager.register(msgspec.structs.replace(program.config, shutdown_timeout=allowed))
         await manager.start(program.config.name)
         load = asyncio.create_task(_load(program.works))
         await trial.until(program.works, within=20, what=f"{kind} answers", every=0.05)
@@ -58,8 +59,8 @@ async def test_graceful_stop_respects_its_deadline(trial: Trial) -> None:
         proof = await manager.stop(program.config.name)
         seconds = time.monotonic() - began
         load.cancel()
-        ratios.append(seconds / 20.0)
-        trial.figure(f"stop of {kind}", seconds, unit="s", relation="<=", threshold=20.0)
+        ratios.append(seconds / allowed)
+        trial.figure(f"stop of {kind}", seconds, unit="s", relation="<=", threshold=allowed)
         trial.check(proof.proven, f"{kind} is gone: {proof.proof}")
         trial.expect(not proof.escalated, f"{kind} ends on TERM, without KILL")
         trial.reached("a program was serving when it was stopped")
