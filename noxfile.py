@@ -87,7 +87,7 @@ FALSIFY = {
     "--out": 1,
 }
 SABOTEURS = {"--again": 0, "--category": 1, "--level": 1, "--seed": 1, "--all": 0, "--out": 1}
-SCENARIOS = {"--seed": 1, "--adapter": 1, "--jobs": 1}
+SCENARIOS = {"--seed": 1, "--adapter": 1}
 GATE = {"--profile": 1}
 EVERY = {**FALSIFY, **SABOTEURS, **SCENARIOS, **GATE, "--allure": 0}
 ELSEWHERE = {"--lab", "--allure", "--again"}

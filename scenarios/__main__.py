@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import secrets
-import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -36,12 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seed", default=str(DEFAULT_SEED), help="a number or random; the same seed, the same schedule"
     )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        help="groups of platforms side by side, native in one of its own (default: 1)",
-    )
     parser.add_argument("--list", action="store_true", help="name them, their invariants and their platforms")
     parser.add_argument("--shrink", action="store_true", help="make the schedule of a falsified one smaller")
     options = parser.parse_args(arguments)
@@ -56,9 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"      must hold: {scenario.invariant} ({scenario.seen_in})")
         return 0
     seed = secrets.randbelow(1 << 31) if options.seed == "random" else int(options.seed)
-    platforms = list(dict.fromkeys(adapter for _, adapter in runs))
-    if options.jobs > 1 and len(platforms) > 1:
-        return side_by_side(grouped(platforms, options.jobs), [*options.ids, "--seed", str(seed)])
     print(f"seed {seed}")
     reports = []
     with Shared() as shared:
@@ -79,27 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "falsified" in verdicts:
         return 1
     return 0 if verdicts <= {"survived"} else 2
-
-
-def grouped(platforms: Sequence[str], jobs: int) -> list[list[str]]:
-    """*platforms* in at most *jobs* groups; native, which has most of the scenarios, in the first, alone where there are others to keep the rest
-    busy.
-    """
-    others = [name for name in platforms if name != "native"]
-    count = min(jobs - 1, len(others)) if "native" in platforms else min(jobs, len(others))
-    groups = [others[place::count] for place in range(count)] if count else []
-    return [["native"], *groups] if "native" in platforms else groups
-
-
-def side_by_side(groups: Sequence[Sequence[str]], words: Sequence[str]) -> int:
-    """Run each group in a process of its own; the worst exit code."""
-    line = [sys.executable, "-m", "scenarios", *words]
-    started = [
-        subprocess.Popen([*line, *(word for name in group for word in ("--adapter", name))])
-        for group in groups
-    ]
-    codes = [process.wait() for process in started]
-    return 1 if 1 in codes else next((code for code in codes if code), 0)
 
 
 def chosen(scenarios: Sequence[Scenario], adapters: Sequence[str]) -> list[tuple[Scenario, str]]:

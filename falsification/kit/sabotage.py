@@ -24,7 +24,7 @@ from falsification.kit.suite import Suite
 
 SLACK_S = 45.0
 """Seconds a saboteur run may take beyond the attempt's own timeout: start, collection, cleanups."""
-AT_ONCE = 2
+AT_ONCE = 3
 """Saboteur runs of attempts that do not measure time, side by side."""
 
 
@@ -70,7 +70,7 @@ class SaboteurRun:
 
     async def run(self, ids: Sequence[str], *, again: bool = False) -> None:
         """Run every saboteur of the attempts of *ids*: those of attempts that measure time one by one, the
-        others two at a time. With *again*, those whose attempt proved nothing (broken, vacuous, without a record)
+        others three at a time. With *again*, those whose attempt proved nothing (broken, vacuous, without a record)
         once more, alone; never one that went unnoticed.
         """
         pairs = [

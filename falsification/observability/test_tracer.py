@@ -223,7 +223,7 @@ async def test_tracing_is_cheap(trial: Trial) -> None:
     await asyncio.to_thread(fetch, server.port, REQUESTS)
     pairs, seen = [], 0
     method = "tracefs"
-    for number in range(trial.rounds(11, 5)):
+    for number in range(trial.rounds(9, 5)):
         order = (None, method) if number % 2 else (method, None)
         spent: dict[str | None, tuple[float, float]] = {}
         for each in order:

@@ -83,7 +83,7 @@ def test_all_is_well(tree: Path) -> None:
     profiles = [
         f"gate -- --profile {path.stem}" for path in sorted((ROOT / "reports" / "profiles").glob("*.toml"))
     ]
-    plain = ["lab", "scenarios -- --jobs 2", "report", "lint", "types"]
+    plain = ["lab", "scenarios", "report", "lint", "types"]
     assert sorted(sessions) == sorted([*plain, *profiles, *(f"{each} -- --again" for each in again)])
     assert "FLAKY" not in said
     assert "== failed" not in said

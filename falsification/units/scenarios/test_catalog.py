@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from scenarios.__main__ import chosen, grouped
+from scenarios.__main__ import chosen
 from scenarios.catalog import ids, load
 from scenarios.platforms import LEVELS
 from scenarios.scenario import Scenario
@@ -57,18 +57,3 @@ def test_an_unknown_id_is_refused() -> None:
     """The error names what there is."""
     with pytest.raises(KeyError, match="S001"):
         load(["S999"])
-
-
-@pytest.mark.parametrize(
-    ("platforms", "jobs", "groups"),
-    [
-        (["native", "docker", "wos"], 2, [["native"], ["docker", "wos"]]),
-        (["native", "docker", "wos"], 3, [["native"], ["docker"], ["wos"]]),
-        (["native", "docker", "wos"], 9, [["native"], ["docker"], ["wos"]]),
-        (["docker", "wos", "podman"], 2, [["docker", "podman"], ["wos"]]),
-        (["native"], 2, [["native"]]),
-    ],
-)
-def test_platforms_side_by_side(platforms: list[str], jobs: int, groups: list[list[str]]) -> None:
-    """Native has a group of its own; no platform is in two."""
-    assert grouped(platforms, jobs) == groups
