@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 
 from bench.machine import report
-from falsification.observability.test_tracer import Outside, ended, fetch, started
+from falsification.observability.test_tracer import ended
+from falsification.observability.test_tracing_cost import Outside, fetch, started
 from fixtures.programs import set_up
 
 REQUESTS = 150
