@@ -43,8 +43,5 @@ def _shown(name: str, value: Any) -> str:
     if name in SIZES:
         if value == 0:
             return "no limit" if name in (*RATES, "disk") else "0"
-        for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-            if value >= size:
-                return f"{value / size:.4g} {unit}" + ("/s" if name in RATES else "")
-        return f"{value:.0f} B" + ("/s" if name in RATES else "")
+        return output.size(value, 4) + ("/s" if name in RATES else "")
     return f"{value:.1f} %" if name == "cpu" else f"{value:g}"

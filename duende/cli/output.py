@@ -50,16 +50,22 @@ def error(problem: DuendeError, *, as_json: bool) -> None:
         sys.stderr.write(f"  try: {problem.remedy}\n")
 
 
+def in_colour() -> bool:
+    """Whether this is a terminal that wants colour (https://no-color.org)."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
 def coloured(text: str, word: str) -> str:
-    """*text* in the colour of the state *word*, on a terminal that wants colour (NO_COLOR is honoured)."""
-    if (
-        word not in COLOURS
-        or not sys.stdout.isatty()
-        or "NO_COLOR" in os.environ
-        or os.environ.get("TERM") == "dumb"
-    ):
-        return text
-    return f"\x1b[{COLOURS[word]}m{text}\x1b[0m"
+    """*text* in the colour of the state *word*, on a terminal that wants colour."""
+    return f"\x1b[{COLOURS[word]}m{text}\x1b[0m" if word in COLOURS and in_colour() else text
+
+
+def size(count: float, digits: int = 3) -> str:
+    """1536 -> "1.5 KiB"."""
+    for unit, each in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= each:
+            return f"{count / each:.{digits}g} {unit}"
+    return f"{count:.0f} B"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], state_column: int | None = None) -> None:

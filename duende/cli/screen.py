@@ -8,17 +8,11 @@ import os
 import select
 import shutil
 import sys
-import time
 from typing import Any
 
 BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
 CURSOR_OFF, CURSOR_ON = "\x1b[?25l", "\x1b[?25h"
 OTHER_SCREEN, OWN_SCREEN = "\x1b[?1049h\x1b[2J", "\x1b[?1049l"
-
-
-def in_colour() -> bool:
-    """Whether this terminal wants colour (https://no-color.org)."""
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
 def levels() -> str:
@@ -89,11 +83,8 @@ class Screen:
 
     def key(self, seconds: float) -> str:
         """The next key within *seconds*; empty when none is pressed."""
-        deadline = time.monotonic() + seconds
-        if self._saved is None:
-            select.select([], [], [], seconds)
-            return ""
-        ready, _, _ = select.select([sys.stdin], [], [], max(0.0, deadline - time.monotonic()))
+        keys = [] if self._saved is None else [sys.stdin]
+        ready, _, _ = select.select(keys, [], [], seconds)
         return os.read(sys.stdin.fileno(), 1).decode(errors="replace") if ready else ""
 
 

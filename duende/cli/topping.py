@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 from duende.cli import exits, output
-from duende.cli.screen import Screen, bar, in_colour, levels, spark
-from duende.errors import ConfigError, DuendeError, NotFoundError
+from duende.cli.screen import Screen, bar, levels, spark
+from duende.errors import ConfigError, DuendeError
 from duende.manager.client import ManagerClient, RemoteError
 from duende.observe.monitor import DaemonMonitor
 from duende.observe.tree import process_tree
@@ -116,55 +116,45 @@ class Top:
             return by_name
         return sorted(by_name, key=lambda row: row.measure(by), reverse=True)
 
-    def lines(self, by: str, width: int, *, colour: bool, signs: str) -> list[str]:
+    def lines(self, by: str, width: int, signs: str) -> list[str]:
         """What is shown."""
         rows = self.ordered(by)
         running = sum(row.view["status"] == "Running" for row in rows)
         cpu, memory = sum(row.cpu[-1] for row in rows), sum(row.memory[-1] for row in rows)
         first = (
             f"duende top   {time.strftime('%H:%M:%S')}   {len(rows)} daemons, {running} running   "
-            f"cpu {cpu:.0f} %   memory {size(memory)}"
+            f"cpu {cpu:.0f} %   memory {output.size(memory)}"
         )
         name = max([4, *(len(row.view["name"]) for row in rows)])
         name = min(name, 24)
         head = f"{'NAME':{name}}  {'STATE':8} {'UP':>6} {'RST':>4} {'HEALTH':9} {'CPU':>6} {'OF':>5} {'':10} {'MEMORY':>8} {'OF':>8} {'':8} {'PROC':>4}"
         room = max(0, min(CURVE, width - len(head) - 2))
         head += f"  {'CPU SO FAR':{room}}" if room >= 10 else ""
-        made = [first, "", _bold(head, colour=colour)]
+        made = [first, "", _bold(head)]
         wide = room if room >= 10 else 0
-        made += [self._line(row, name, wide, colour=colour, signs=signs) for row in rows]
+        made += [self._line(row, name, wide, signs) for row in rows]
         return [_cut(line, width) for line in made] + [
             "",
             _cut(f"sorted by {by}; c cpu, m memory, r restarts, n name, q quit", width),
         ]
 
-    def _line(self, row: Row, name: int, room: int, *, colour: bool, signs: str) -> str:
+    def _line(self, row: Row, name: int, room: int, signs: str) -> str:
         view = row.view
         quota, allowed = row.limit("cpu"), row.limit("memory")
         up = output.age(view["since"]) if view["status"] in ("Running", "Paused") else "-"
-        state = f"{view['status']:8}"
-        if colour and view["status"] in output.COLOURS:
-            state = f"\x1b[{output.COLOURS[view['status']]}m{state}\x1b[0m"
+        state = output.coloured(f"{view['status']:8}", view["status"])
         text = (
             f"{view['name'][:name]:{name}}  {state} {up:>6} {view['restarts']:>4} {view['health'] or '-':9.9} "
             f"{row.cpu[-1]:5.1f}% {f'{quota:.0f}%' if quota else '-':>5} {bar(row.cpu[-1], quota, 10, signs)} "
-            f"{size(row.memory[-1]):>8} {size(allowed) if allowed else '-':>8} {bar(row.memory[-1], allowed, 8, signs)} {row.processes:>4}"
+            f"{output.size(row.memory[-1]):>8} {output.size(allowed) if allowed else '-':>8} {bar(row.memory[-1], allowed, 8, signs)} {row.processes:>4}"
         )
         if not room or not any(row.cpu):
             return text  # what does nothing has no curve, and its line stays as it is
         return f"{text}  {spark(row.cpu, room, 1.0, signs)}"
 
 
-def size(count: float) -> str:
-    """1536 -> "1.5 KiB"."""
-    for unit, each in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= each:
-            return f"{count / each:.3g} {unit}"
-    return f"{count:.0f} B"
-
-
-def _bold(text: str, *, colour: bool) -> str:
-    return f"\x1b[1m{text}\x1b[0m" if colour else text
+def _bold(text: str) -> str:
+    return f"\x1b[1m{text}\x1b[0m" if output.in_colour() else text
 
 
 def _cut(line: str, width: int) -> str:
@@ -226,7 +216,7 @@ def _once(top: Top, options: argparse.Namespace) -> None:
         )
         return
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 120
-    for line in top.lines(options.sort, width, colour=in_colour(), signs=levels())[:-2]:
+    for line in top.lines(options.sort, width, levels())[:-2]:
         sys.stdout.write(line.rstrip() + "\n")
 
 
@@ -236,7 +226,7 @@ def _live(top: Top, options: argparse.Namespace) -> int:
         try:
             while True:
                 width = shutil.get_terminal_size((100, 24)).columns
-                lines = top.lines(by, width, colour=in_colour(), signs=levels())
+                lines = top.lines(by, width, levels())
                 screen.draw([*lines, "", gone] if gone else lines)
                 pressed = screen.key(options.interval)
                 if pressed in ("q", "\x03", "\x04"):
@@ -246,7 +236,7 @@ def _live(top: Top, options: argparse.Namespace) -> int:
                     try:
                         top.look()
                         gone = ""
-                    except (NotFoundError, DuendeError) as error:
+                    except DuendeError as error:
                         gone = f"the manager does not answer: {error}"
         except KeyboardInterrupt:
             return exits.OK

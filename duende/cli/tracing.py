@@ -40,10 +40,12 @@ def do_trace(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"--seconds {options.seconds:g} makes no sense", remedy=f"give more than 0, up to {LONGEST:g}"
         )
-    pid = _pid(options)
+    began = time.time()
+    pid = int(_view(options)["pid"])
     tracer = attach(pid, method=options.method, background=True)
     try:
-        if _pid(options) != pid:
+        view = _view(options)
+        if view["pid"] != pid:
             raise StateError(f"{options.name!r} was restarted just now", remedy="try again")
         _wait(tracer, options)
     finally:
@@ -57,7 +59,7 @@ def do_trace(options: argparse.Namespace) -> int:
         found = sites(pid, min(options.seconds, 10.0), wanted)
     if options.pictures:
         _draw(Path(options.pictures), options.name, report, found)
-    path = _path(options, time.time() - report.seconds)
+    path = _path(options, view["id"], began)
     if options.json:
         told = {"report": report, "sites": found, "critical_path": path}
         output.json({"ok": True, "result": told})
@@ -73,20 +75,19 @@ def do_trace(options: argparse.Namespace) -> int:
     return exits.OK
 
 
-def _pid(options: argparse.Namespace) -> int:
+def _view(options: argparse.Namespace) -> dict[str, Any]:
+    """What the manager says of a daemon that runs."""
     with ManagerClient(options.runtime_dir) as client:
         view: dict[str, Any] = client.ask("status", name=options.name)
     if not view.get("pid"):
         raise StateError(f"{options.name!r} does not run", remedy=f"duende start {options.name}")
-    return int(view["pid"])
+    return view
 
 
-def _path(options: argparse.Namespace, since: float) -> dict[str, float]:
+def _path(options: argparse.Namespace, daemon_id: str, since: float) -> dict[str, float]:
     """Name of a span -> seconds it was on the critical path of traces that ended during the trace; empty where the daemon keeps none."""
-    with ManagerClient(options.runtime_dir) as client:
-        view: dict[str, Any] = client.ask("status", name=options.name)
     try:
-        _, raw = ask_daemon(options.runtime_dir, view["id"], options.name, "spans")
+        _, raw = ask_daemon(options.runtime_dir, daemon_id, options.name, "spans")
         kept = msgspec.convert(msgspec.json.decode(raw)["spans"], list[SpanRecord])
     except (DuendeError, msgspec.MsgspecError, KeyError, TypeError):
         return {}  # no Daemon class, or an older one

@@ -115,10 +115,8 @@ def unpack(packed: Packed) -> bytes:
             raise SerializationError(
                 f"cannot read a value of codec {codec}", remedy="a newer duende may have written it"
             )
-    except (ValueError, RuntimeError, zlib.error, MemoryError) as error:
-        if isinstance(error, SerializationError):
-            raise
-        raise _damaged(size, str(error)) from error
+    except SerializationError:
+        raise
     except (
         Exception
     ) as error:  # zstandard.ZstdError and LZ4BlockError are plain exceptions, of packages that may be absent

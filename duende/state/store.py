@@ -128,9 +128,7 @@ class StateStore:
             DaemonIOError: the disk refused; the state is as it was.
             StateError: the store is closed, or was given up after the disk failed to synchronise.
         """
-        operations = operations_of(put, delete)
-        with self._lock:
-            return self._commit([operations])
+        return self._commit_all([operations_of(put, delete)])
 
     def commit(
         self, put: Mapping[str, bytes] | None = None, delete: Iterable[str] = ()

@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterable
 
 from duende.errors import SerializationError, TracerFailedError
+from duende.kernel.process import read_stat
 from duende.kernel.raw import syscall
 from duende.kernel.syscalls import X86_64
-from duende.observe.procfs import parse_stat
 from duende.observe.trace.page import ENTER_FIELDS, EXIT_FIELDS, FORKS, Event, Ids, event_id, offset_of, parse
 
 FSOPEN, FSCONFIG, FSMOUNT = (X86_64[name] for name in ("fsopen", "fsconfig", "fsmount"))
@@ -69,12 +69,8 @@ def tracefs() -> int:
 
 def started(pid: int) -> int:
     """The start time of a process, 0 where there is none of that number."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            found = parse_stat(file.read())
-    except OSError:
-        return 0
-    return found.start_time if found is not None else 0
+    stat = read_stat(pid)
+    return stat.start_time if stat is not None else 0
 
 
 class Instance:

@@ -220,25 +220,23 @@ class Tracer:
             for call in self._source.read(wait or INTERVAL):
                 self._see(call)
             return
-        before = time.monotonic()
+        source, before = self._source, time.monotonic()
         self._stop.wait(wait)
         if self._background and time.monotonic() - before > LATE * wait > 0:
             # Nothing is idle here: alerts go first, for this once.
             _step_forth(threading.get_native_id())
-            self._read()
+            self._read(source)
             if not self._stop.is_set():  # else whoever detaches waits
                 _step_back(threading.get_native_id(), idle=True)
             return
-        self._read(last=last)
+        self._read(source, last=last)
 
-    def _read(self, *, last: bool = False) -> None:
-        if isinstance(self._source, Strace):
-            return
+    def _read(self, source: Instance, *, last: bool = False) -> None:
         # What happens from here on may be read from one processor and not from another.
         until = time.monotonic_ns() if not last else 1 << 63
-        events = self._source.read()
-        if self._source.lost != self._lost_before:
-            self._lost_before = self._source.lost
+        events = source.read()
+        if source.lost != self._lost_before:
+            self._lost_before = source.lost
             self.patterns.interrupt()
         for call in self._pairing.calls(events, until):
             self._see(call)
