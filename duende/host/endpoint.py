@@ -119,7 +119,7 @@ class Endpoint:
     async def _answer(self, raw: bytes, body: bytes | None) -> bytes:
         words = raw.split(b"\r\n", 1)[0].split()
         path = words[1].split(b"?")[0] if len(words) > 1 else b""
-        headers = _headers(raw)
+        headers = headers_of(raw)
         if "traceparent" not in headers:
             return await self._found(words, path, body)
         with self._context.spans.span(f"{words[0].decode()} {path.decode()}", headers=headers):
@@ -197,15 +197,13 @@ async def _body(raw: bytes, reader: asyncio.StreamReader) -> bytes | None:
     """What comes after the head of a PUT: None where its length is not told, or is too much."""
     if not raw.startswith(b"PUT "):
         return b""
-    for line in raw.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length" and value.strip().isdigit():
-            length = int(value)
-            return await reader.readexactly(length) if length <= LARGEST_BODY else None
-    return None
+    told = headers_of(raw).get("content-length", "")
+    if not (told.isascii() and told.isdigit()) or int(told) > LARGEST_BODY:
+        return None
+    return await reader.readexactly(int(told))
 
 
-def _headers(raw: bytes) -> dict[str, str]:
+def headers_of(raw: bytes) -> dict[str, str]:
     """Name in lower case -> value. Of a header that is there twice the first counts; tracestate may be, and is joined (W3C 3.3.1.4)."""
     found: dict[str, str] = {}
     for line in raw.split(b"\r\n")[1:]:

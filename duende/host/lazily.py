@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from duende.errors import ConfigError
 
@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from duende.config.policy import PolicyConfig
     from duende.daemon import Daemon, DaemonContext
+    from duende.observe.exposition import Family
     from duende.observe.otlp import Exporter
     from duende.observe.spans import Spans
     from duende.policy.live import LivePolicy
@@ -24,24 +25,36 @@ def policy(config: PolicyConfig, tripped: Callable[[], None]) -> LivePolicy:
     return LivePolicy(config, tripped)
 
 
-def exporter(daemon: Daemon, context: DaemonContext) -> Exporter | None:
-    """What sends metrics and spans to the collector that the environment names; None where it names none, or something that there is not:
-    that is told, and the daemon runs without.
+def exporter(
+    service: str, spans: Callable[[], Spans], collect: Callable[[], Iterable[Family]]
+) -> Exporter | None:
+    """What sends *spans*, and the metrics that *collect* gives, to the collector that the environment names; None where it names none, or something
+    that there is not: that is told, and whoever asked goes on without.
     """
     if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return None
-    from duende.observe.daemons import families_of
     from duende.observe.otlp import from_environment
 
-    name = context.config.name
     try:
-        made = from_environment(name, collect=lambda: families_of(daemon.metrics, name))
+        made = from_environment(service, collect=collect)
     except ConfigError as error:
-        sys.stderr.write(f"duende: nothing is exported: {error}\n")
+        sys.stderr.write(f"duende: {service}: nothing is exported: {error}\n")
         return None
     if made is not None:
-        context.spans.on_end = made.offer
+        spans().on_end = made.offer
     return made
+
+
+def exporter_of(daemon: Daemon, context: DaemonContext) -> Exporter | None:
+    """The same for a daemon's own metrics and spans."""
+    name = context.config.name
+
+    def collect() -> list[Family]:
+        from duende.observe.daemons import families_of
+
+        return families_of(daemon.metrics, name)
+
+    return exporter(name, lambda: context.spans, collect)
 
 
 def spans(name: str) -> Spans:

@@ -151,7 +151,7 @@ class Host:
                 apply_memory_config(self.config.resources)
         except DuendeError as error:
             return self._failed(exitcodes.RESOURCE, error)
-        self._exporter = lazily.exporter(daemon, self.context)
+        self._exporter = lazily.exporter_of(daemon, self.context)
         work = asyncio.ensure_future(daemon.init(self.config))
         if await self._until_asked_and_late(work):
             return self._failed(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 
-from duende.errors import ConfigError
+from duende.host.lazily import exporter
 from duende.manager.control import Control
 from duende.manager.manager import DaemonManager
 
@@ -21,14 +19,11 @@ COLLECT_S = 10.0
 
 def exporting(manager: DaemonManager, control: Control) -> Exporter | None:
     """An exporter that has begun, to be closed at the end; None where the environment names no collector, or one that there cannot be."""
-    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        return None
-    from duende.manager.metrics import families_of
-    from duende.observe.otlp import from_environment
-
     loop = asyncio.get_running_loop()
 
     async def now() -> list[Family]:
+        from duende.manager.metrics import families_of
+
         return families_of(manager.list(), trouble=manager.journal.trouble)
 
     def collect() -> list[Family]:
@@ -37,11 +32,4 @@ def exporting(manager: DaemonManager, control: Control) -> Exporter | None:
         except (RuntimeError, TimeoutError, asyncio.CancelledError):
             return []  # the loop is ending, or held up: the next time has the same counters, further on
 
-    try:
-        made = from_environment("duende-manager", collect=collect)
-    except ConfigError as error:
-        sys.stderr.write(f"duende manager: nothing is exported: {error}\n")
-        return None
-    if made is not None:
-        control.spans.on_end = made.offer
-    return made
+    return exporter("duende-manager", lambda: control.spans, collect)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from duende.host.endpoint import response
+from duende.host.endpoint import headers_of, response
 from duende.manager.view import DaemonView
 from duende.observe.exposition import Family, negotiated
 from duende.states import HealthKind, Phase
@@ -84,13 +84,11 @@ def families_of(views: Iterable[DaemonView], now: float | None = None, *, troubl
 
 def answered(request: bytes, views: Iterable[DaemonView], *, trouble: str = "") -> bytes:
     """The whole HTTP answer to a *request* that begins with GET: the metrics at /metrics, 404 elsewhere."""
-    head, _, rest = request.partition(b"\r\n")
+    head = request.partition(b"\r\n")[0]
     path = head.split(b" ")[1].partition(b"?")[0] if head.count(b" ") >= 1 else b""
     if path != b"/metrics":
         code, kind, text = 404, "text/plain", "known: /metrics\n"
     else:
-        lines = (line.partition(b":") for line in rest.split(b"\r\n"))
-        accept = next((value.decode("latin-1") for name, _, value in lines if name.lower() == b"accept"), "")
         code = 200
-        kind, text = negotiated(families_of(views, trouble=trouble), accept)
+        kind, text = negotiated(families_of(views, trouble=trouble), headers_of(request).get("accept", ""))
     return response(code, kind, text.encode())
