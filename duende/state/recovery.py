@@ -78,13 +78,11 @@ def load(folder: str) -> Loaded:
 
 def _took_snapshot(loaded: Loaded, folder: str, generation: int) -> bool:
     name = name_of(generation, "snapshot")
-    read = _scanned(loaded, folder, name, SNAPSHOT)
-    if read is None:
-        return False
+    read, _ = _scanned(folder, name, SNAPSHOT, generation)
     operations = [each for frame in read.frames for each in frame.operations]
     finished = bool(read.frames) and read.frames[-1].keys == len(operations)
-    if read.problem or not finished or read.generation != generation:
-        why = read.problem or ("it was not finished" if not finished else "it has another's generation")
+    if read.problem or not finished:
+        why = read.problem or "it was not finished"
         _set_aside(loaded, name, f"{name}: {why}; the snapshot before it and its log are used")
         return False
     loaded.entries = {key: packed for key, packed in operations if packed is not None}
@@ -95,40 +93,21 @@ def _took_snapshot(loaded: Loaded, folder: str, generation: int) -> bool:
 def _follow_logs(loaded: Loaded, folder: str, generations: list[int]) -> None:
     for place, generation in enumerate(generations):
         name = name_of(generation, "log")
-        last = place == len(generations) - 1
-        read = _scanned(loaded, folder, name, LOG, last=last)
-        why = (
-            read.problem if read is not None and read.generation == generation else "its head cannot be used"
-        )
-        for frame in read.frames if read is not None and read.generation == generation else ():
-            if frame.version <= loaded.version:
-                continue
-            if frame.version != loaded.version + 1:
-                why = f"version {loaded.version + 1} is missing"
-                break
-            for key, packed in frame.operations:
-                if packed is None:
-                    loaded.entries.pop(key, None)
-                else:
-                    loaded.entries[key] = packed
-            loaded.version = frame.version
-        if read is not None and not why:
+        read, size = _scanned(folder, name, LOG, generation)
+        gap = _replay(loaded, read)
+        if not gap and not read.problem:
             loaded.log = (generation, read.good)
             continue
-        size = os.path.getsize(os.path.join(folder, name))
-        if read is not None and read.torn and last and why == read.problem:
+        if read.torn and not gap and place == len(generations) - 1:
             loaded.torn_bytes = size - read.good
-            loaded.log = (generation, read.good)
+            # Cut within its head, it has nothing in it yet to go on with.
+            loaded.log = (generation, read.good) if read.good else None
             return
-        if size < HEADER.size and last:  # cut while it was begun: nothing was in it yet
-            loaded.torn_bytes = size
-            loaded.log = None
-            return
-        lost = size - read.good if read is not None and read.problem else size
+        lost = size - read.good if read.problem else size
         _set_aside(
             loaded,
             name,
-            f"{name}: {why}; the state is that of version {loaded.version}, {lost} bytes behind it are lost",
+            f"{name}: {gap or read.problem}; the state is that of version {loaded.version}, {lost} bytes behind it are lost",
         )
         for later in generations[place + 1 :]:
             _set_aside(loaded, name_of(later, "log"), f"{name_of(later, 'log')} goes on from what is lost")
@@ -136,7 +115,24 @@ def _follow_logs(loaded: Loaded, folder: str, generations: list[int]) -> None:
         return
 
 
-def _scanned(loaded: Loaded, folder: str, name: str, magic: bytes, *, last: bool = False) -> Scan | None:
+def _replay(loaded: Loaded, read: Scan) -> str:
+    """Apply the frames of a log; why that ended before the last of them, empty where it did not."""
+    for frame in read.frames:
+        if frame.version <= loaded.version:
+            continue
+        if frame.version != loaded.version + 1:
+            return f"version {loaded.version + 1} is missing"
+        for key, packed in frame.operations:
+            if packed is None:
+                loaded.entries.pop(key, None)
+            else:
+                loaded.entries[key] = packed
+        loaded.version = frame.version
+    return ""
+
+
+def _scanned(folder: str, name: str, magic: bytes, generation: int) -> tuple[Scan, int]:
+    """(a file as far as it can be read, its bytes); one whose head is wrong has nothing in it."""
     path = os.path.join(folder, name)
     try:
         with open(path, "rb") as file:
@@ -150,13 +146,12 @@ def _scanned(loaded: Loaded, folder: str, name: str, magic: bytes, *, last: bool
             remedy="use the duende that wrote it",
         )
     try:
-        return scan(data, magic)
+        read = scan(data, magic)
     except SerializationError as error:
-        if magic is SNAPSHOT:
-            _set_aside(loaded, name, f"{name}: {error.problem}")
-        elif not last or len(data) >= HEADER.size:
-            loaded.problems.append(f"{name}: {error.problem}")
-        return None
+        return Scan(generation, [], 0, error.problem, torn=len(data) < HEADER.size), len(data)
+    if read.generation != generation:
+        return Scan(generation, [], 0, "it has another's generation", torn=False), len(data)
+    return read, len(data)
 
 
 def _set_aside(loaded: Loaded, name: str, problem: str) -> None:
