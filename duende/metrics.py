@@ -225,23 +225,7 @@ class DaemonMetrics:
         found = self.snapshot()
         label = f'{{daemon="{escaped(daemon)}"}}'
         lines: list[str] = []
-        for name, kind, text, value in (
-            ("daemon_requests_total", "counter", "Requests handled.", found.requests_total),
-            ("daemon_errors_total", "counter", "Requests that failed.", found.errors_total),
-            (
-                "daemon_circuit_breaker_trips_total",
-                "counter",
-                "Openings of circuit breakers.",
-                found.circuit_breaker_trips,
-            ),
-            ("daemon_recoveries_total", "counter", "Successful recoveries.", found.successful_recoveries),
-            ("daemon_uptime_seconds", "gauge", "Seconds running, pauses excluded.", found.uptime_secs),
-            ("daemon_paused_seconds", "gauge", "Seconds spent stopped.", found.paused_secs),
-            ("daemon_cpu_percent", "gauge", "CPU use; 100 is one core.", found.cpu_usage_percent),
-            ("daemon_memory_bytes", "gauge", "Resident memory.", found.memory_bytes),
-            ("daemon_open_fds", "gauge", "Open descriptors.", found.open_fds),
-            ("daemon_threads", "gauge", "Threads.", found.thread_count),
-        ):
+        for name, kind, text, value in rows(found):
             lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", f"{name}{label} {value}"]
         with self._lock:
             counts, total, custom = list(self._counts), self._sum, dict(self._custom)
@@ -295,6 +279,27 @@ class DaemonMetrics:
             if old[0] != kind:
                 raise ValueError(f"cannot use {name!r} as a {kind}: it is a {old[0]}")
             self._custom[name] = (kind, text or old[1], old[2] + amount if add else amount)
+
+
+def rows(found: MetricsSnapshot) -> tuple[tuple[str, str, str, float], ...]:
+    """(name, kind, help, value) of duende's own metrics, as they are exported; durations and what the daemon adds stand apart."""
+    return (
+        ("daemon_requests_total", "counter", "Requests handled.", found.requests_total),
+        ("daemon_errors_total", "counter", "Requests that failed.", found.errors_total),
+        (
+            "daemon_circuit_breaker_trips_total",
+            "counter",
+            "Openings of circuit breakers.",
+            found.circuit_breaker_trips,
+        ),
+        ("daemon_recoveries_total", "counter", "Successful recoveries.", found.successful_recoveries),
+        ("daemon_uptime_seconds", "gauge", "Seconds running, pauses excluded.", found.uptime_secs),
+        ("daemon_paused_seconds", "gauge", "Seconds spent stopped.", found.paused_secs),
+        ("daemon_cpu_percent", "gauge", "CPU use; 100 is one core.", found.cpu_usage_percent),
+        ("daemon_memory_bytes", "gauge", "Resident memory.", found.memory_bytes),
+        ("daemon_open_fds", "gauge", "Open descriptors.", found.open_fds),
+        ("daemon_threads", "gauge", "Threads.", found.thread_count),
+    )
 
 
 def _check_seconds(seconds: float) -> None:
