@@ -59,6 +59,16 @@ def parser() -> argparse.ArgumentParser:
         choices=("native", "systemd", "container", "docker", "podman", "containerd"),
         help="where daemons run that do not say platform.adapter themselves (default: native)",
     )
+    manager.add_argument(
+        "--monitor",
+        metavar="INTERVAL",
+        help="sample what every daemon uses at that interval, as 5s, and keep a history (default: $DUENDE_MONITOR, or never)",
+    )
+    manager.add_argument(
+        "--metrics-listen",
+        metavar="ADDRESS:PORT",
+        help="serve /metrics there as well, without authentication (default: $DUENDE_METRICS_LISTEN, or nowhere)",
+    )
     manager.add_argument("--notify-fd", type=int, help=argparse.SUPPRESS)
     start = verb(
         "start",
@@ -112,6 +122,11 @@ def parser() -> argparse.ArgumentParser:
     metrics.add_argument("name", nargs="?", help="one daemon, a Daemon class")
     metrics.add_argument(
         "--openmetrics", action="store_true", help="in OpenMetrics 1.0 instead of Prometheus text 0.0.4"
+    )
+    past = verb("history", "show what a daemon has used so far, where the manager was started with --monitor")
+    past.add_argument("name")
+    past.add_argument(
+        "--last", default="1h", metavar="TIME", help="how far back, as 10m (default: %(default)s)"
     )
     live = verb("top", "watch daemons live: state, health, restarts, what they use and what they may use")
     live.add_argument(

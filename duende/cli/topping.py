@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import sys
 import time
@@ -12,8 +13,7 @@ from duende.cli import exits, output
 from duende.cli.screen import Screen, bar, levels, spark
 from duende.errors import ConfigError, DuendeError
 from duende.manager.client import ManagerClient, RemoteError
-from duende.observe.monitor import DaemonMonitor
-from duende.observe.tree import process_tree
+from duende.observe.trees import TreeMonitor
 
 LIMITS_EVERY = 30.0
 """Seconds after which a daemon's limits are asked for again: they change seldom."""
@@ -51,9 +51,10 @@ class Top:
 
     def __init__(self, runtime_dir: str) -> None:
         self._runtime_dir = runtime_dir
-        self._monitor = DaemonMonitor()
-        self._watched: dict[str, set[str]] = {}
+        self._monitor = TreeMonitor()
         self.rows: dict[str, Row] = {}
+        self._remembers = True
+        """Whether the manager may have a history."""
 
     def look(self) -> None:
         """Bring everything up to date.
@@ -64,7 +65,10 @@ class Top:
         with ManagerClient(self._runtime_dir) as client:
             views = client.ask("list")
             for view in views:
-                row = self.rows.setdefault(view["name"], Row(view))
+                row = self.rows.get(view["name"])
+                if row is None:
+                    row = self.rows[view["name"]] = Row(view)
+                    self._remember(client, row)
                 row.view = view
                 if view["pid"] and time.monotonic() - row.asked >= LIMITS_EVERY:
                     row.asked = time.monotonic()
@@ -74,36 +78,25 @@ class Top:
                         row.limits = {}  # its platform cannot say; the columns stay empty
         for name in set(self.rows) - {view["name"] for view in views}:
             del self.rows[name]
-        self._watch()
-        used = self._monitor.collect()
+        used = self._monitor.look({name: row.view["pid"] for name, row in self.rows.items()})
         for name, row in self.rows.items():
-            own = [used[each] for each in self._watched.get(name, ()) if each in used]
-            row.cpu = [*row.cpu[-CURVE:], sum(each.cpu_percent for each in own)]
-            row.memory = [*row.memory[-CURVE:], sum(each.rss_bytes for each in own)]
-            row.threads = int(sum(each.threads for each in own))
-            row.processes = len(own)
+            now = used[name]
+            first = math.isnan(now.cpu_percent)  # nothing is known of it yet
+            row.cpu = [*row.cpu[-CURVE:], (row.cpu[-1] if row.cpu else 0.0) if first else now.cpu_percent]
+            row.memory = [*row.memory[-CURVE:], now.rss_bytes]
+            row.threads, row.processes = int(now.threads), int(now.processes)
 
-    def _watch(self) -> None:
-        """Watch the processes there are now: those of the tree of each daemon."""
-        for name, row in self.rows.items():
-            pid = row.view["pid"]
-            root = process_tree(pid) if pid else None
-            now = (
-                {f"{name}/{node.pid}/{node.stat.start_time}": node.pid for node in root.walk()}
-                if root
-                else {}
-            )
-            before = self._watched.get(name, set())
-            for key in before - set(now):
-                self._monitor.forget(key)
-            kept = before & set(now)
-            for key in set(now) - kept:
-                try:
-                    self._monitor.watch(key, now[key])
-                    kept.add(key)
-                except ProcessLookupError:
-                    continue  # it ended between the look at the tree and this one
-            self._watched[name] = kept
+    def _remember(self, client: ManagerClient, row: Row) -> None:
+        """Begin the curve with what the manager's monitor saw, where it has one."""
+        if not self._remembers:
+            return
+        try:
+            samples = client.ask("history", name=row.view["name"])["samples"][-CURVE:]
+        except RemoteError:
+            self._remembers = False
+            return
+        row.cpu = [each[1] or 0.0 for each in samples]
+        row.memory = [each[2] or 0.0 for each in samples]
 
     def close(self) -> None:
         """Let go of the processes."""

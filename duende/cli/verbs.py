@@ -38,6 +38,8 @@ def do_manager(options: argparse.Namespace) -> int:
         keep=not options.no_keep,
         notify_fd=options.notify_fd,
         adapter=options.adapter,
+        monitor=options.monitor,
+        listen=options.metrics_listen,
     )
     return serve(chosen, options.early)
 
@@ -223,6 +225,13 @@ def do_trace(options: argparse.Namespace) -> int:
     from duende.cli.tracing import do_trace as trace
 
     return trace(options)
+
+
+def do_history(options: argparse.Namespace) -> int:
+    """What a daemon has used so far."""
+    from duende.cli.past import do_history as history
+
+    return history(options)
 
 
 def do_metrics(options: argparse.Namespace) -> int:

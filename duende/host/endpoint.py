@@ -1,6 +1,4 @@
-"""Health, status and metrics of a running daemon on a unix socket: the smallest HTTP that curl and Prometheus
-speak.
-"""
+"""Health, status and metrics of a running daemon on a unix socket, in HTTP."""
 
 from __future__ import annotations
 
@@ -18,15 +16,8 @@ from duende.config.model import DaemonConfig
 from duende.config.policy import PolicyConfig
 from duende.daemon import Daemon, DaemonContext
 from duende.errors import ConfigError, DaemonIOError
+from duende.host.http import LARGEST_BODY, LARGEST_REQUEST, OneAnswer, asked_of, headers_of, response
 from duende.states import HealthStatus
-
-REQUEST_TIMEOUT = 5.0
-"""Seconds a client may take to send its request."""
-LARGEST_REQUEST = 8192
-LARGEST_BODY = 65536
-"""Bytes of a policy."""
-AT_ONCE = 32
-"""Connections served side by side; more are closed at once."""
 
 
 class Endpoint:
@@ -46,8 +37,6 @@ class Endpoint:
         self._config = config
         self._apply_policy = apply_policy
         self._server: asyncio.AbstractServer | None = None
-        self._open = 0
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Listen; a socket nobody listens on any more is replaced.
@@ -77,7 +66,9 @@ class Endpoint:
                     remedy="use another --socket",
                 )
         try:
-            self._server = await asyncio.start_unix_server(self._serve, self.path, limit=LARGEST_REQUEST)
+            self._server = await asyncio.start_unix_server(
+                OneAnswer(self._answer).serve, self.path, limit=LARGEST_REQUEST
+            )
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -96,39 +87,18 @@ class Endpoint:
             "listen on", self.path, error, "use a shorter path in a folder you may write to"
         )
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
-        try:
-            if self._open > AT_ONCE:
-                return
-            async with asyncio.timeout(REQUEST_TIMEOUT):
-                raw = await reader.readuntil(b"\r\n\r\n")
-                body = await _body(raw, reader)
-            answer = await self._answer(raw, body)
-            writer.write(
-                answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if raw.startswith(b"HEAD ") else answer
-            )
-            async with asyncio.timeout(REQUEST_TIMEOUT):
-                await writer.drain()
-        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            pass  # a client that is slow, gone or talks nonsense gets its connection closed, nothing else
-        finally:
-            self._open -= 1
-            writer.close()
-
     async def _answer(self, raw: bytes, body: bytes | None) -> bytes:
-        words = raw.split(b"\r\n", 1)[0].split()
-        path = words[1].split(b"?")[0] if len(words) > 1 else b""
+        method, path = asked_of(raw)
         headers = headers_of(raw)
         if "traceparent" not in headers:
-            return await self._found(words, path, body)
-        with self._context.spans.span(f"{words[0].decode()} {path.decode()}", headers=headers):
-            return await self._found(words, path, body)
+            return await self._found(method, path, body)
+        with self._context.spans.span(f"{method.decode()} {path.decode()}", headers=headers):
+            return await self._found(method, path, body)
 
-    async def _found(self, words: list[bytes], path: bytes, body: bytes | None) -> bytes:
-        if words[:1] == [b"PUT"] and path == b"/policy" and self._apply_policy is not None:
+    async def _found(self, method: bytes, path: bytes, body: bytes | None) -> bytes:
+        if method == b"PUT" and path == b"/policy" and self._apply_policy is not None:
             return self._put_policy(body, self._apply_policy)
-        if len(words) < 2 or words[0] not in (b"GET", b"HEAD"):
+        if not path or method not in (b"GET", b"HEAD"):
             return response(405, "text/plain", b"only GET\n")
         if path == b"/policy":
             return response(200, "application/json", self._policy())
@@ -191,37 +161,3 @@ class Endpoint:
         return msgspec.structs.replace(
             found, latency_ms=(time.monotonic() - began) * 1e3, checked_at=time.time()
         )
-
-
-async def _body(raw: bytes, reader: asyncio.StreamReader) -> bytes | None:
-    """What comes after the head of a PUT: None where its length is not told, or is too much."""
-    if not raw.startswith(b"PUT "):
-        return b""
-    told = headers_of(raw).get("content-length", "")
-    if not (told.isascii() and told.isdigit()) or int(told) > LARGEST_BODY:
-        return None
-    return await reader.readexactly(int(told))
-
-
-def headers_of(raw: bytes) -> dict[str, str]:
-    """Name in lower case -> value. Of a header that is there twice the first counts; tracestate may be, and is joined (W3C 3.3.1.4)."""
-    found: dict[str, str] = {}
-    for line in raw.split(b"\r\n")[1:]:
-        name, _, value = line.decode("latin-1").partition(":")
-        key, text = name.strip().lower(), value.strip()
-        found[key] = f"{found[key]},{text}" if key == "tracestate" and key in found else found.get(key, text)
-    return found
-
-
-def response(code: int, kind: str, body: bytes) -> bytes:
-    """A whole HTTP answer, after which the connection ends."""
-    reason = {
-        200: "OK",
-        404: "Not Found",
-        405: "Method Not Allowed",
-        422: "Unprocessable Content",
-        503: "Service Unavailable",
-    }[code]
-    head = f"HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\n"
-    head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + body

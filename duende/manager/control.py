@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from duende.errors import AlreadyRunningError, DaemonIOError, DuendeError
+from duende.errors import AlreadyRunningError, DaemonIOError, DuendeError, StateError
 from duende.manager import protocol
 from duende.manager.applying import Applied
 from duende.manager.manager import DaemonManager
@@ -19,11 +19,15 @@ from duende.supervision import SupervisorEvent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from duende.manager.sampling import Sampling
+    from duende.observe.exposition import Family
     from duende.observe.spans import Spans
 
 LARGEST_REQUEST = 1 << 20
 LARGEST_BACKLOG = 4 << 20
 """Bytes a slow reader of events may be behind before it is cut off."""
+LONG_AGO = "1000d"
+"""The whole of a history."""
 TURNS_TO_CLOSE = 8
 """Turns of the event loop given to closing connections; a client that does not read is not waited for."""
 
@@ -44,6 +48,8 @@ class Control:
         self._closed = False
         self._decoder = msgspec.json.Decoder(protocol.Request)
         self._spans: Spans | None = None
+        self.sampling: Sampling | None = None
+        """The manager's monitor, where it has one."""
 
     @property
     def spans(self) -> Spans:
@@ -116,11 +122,18 @@ class Control:
         """A client went."""
         self._connections.discard(connection)
 
+    def families(self) -> list[Family]:
+        """The metrics of all daemons, as they are now."""
+        from duende.manager.metrics import families_of
+
+        found = families_of(self._manager.list(), trouble=self._manager.journal.trouble)
+        return found + (self.sampling.families() if self.sampling is not None else [])
+
     def metrics(self, request: bytes) -> bytes:
         """The HTTP answer to a request for metrics."""
-        from duende.manager.metrics import answered
+        from duende.manager.scraping import answered
 
-        return answered(request, self._manager.list(), trouble=self._manager.journal.trouble)
+        return answered(request, self.families)
 
     def handle(self, connection: Connection, line: bytes) -> None:
         """Answer one request; quick ones at once, others when they are done."""
@@ -148,12 +161,10 @@ class Control:
                     }
                 )
             elif request.op == "metrics":
-                from duende.manager.metrics import families_of
                 from duende.observe.exposition import openmetrics, prometheus
 
                 write = openmetrics if request.values.get("format") == "openmetrics" else prometheus
-                text = write(families_of(self._manager.list(), trouble=self._manager.journal.trouble))
-                connection.answer({"ok": True, "id": request.id, "result": text})
+                connection.answer({"ok": True, "id": request.id, "result": write(self.families())})
             elif request.op == "ping":
                 connection.answer({"ok": True, "id": request.id, "result": {"pid": os.getpid()}})
             else:
@@ -202,6 +213,8 @@ class Control:
             return msgspec.to_builtins(manager.config(name))
         if request.op == "limits":
             return await self._applied.limits(name, request.values)
+        if request.op == "history":
+            return self._history(name, request.values)
         if request.op == "log_path":
             return manager.log_path(name)
         if request.op == "load":
@@ -215,6 +228,17 @@ class Control:
         if request.op == "shutdown":
             return [protocol.certificate(found) for found in await manager.shutdown_all()]
         raise protocol.unknown(request.op)
+
+    def _history(self, name: str, values: dict[str, str]) -> dict[str, Any]:
+        from duende.config.units import parse_duration
+
+        self._manager.status(name)
+        if self.sampling is None:
+            raise StateError(
+                "this manager keeps no history of what daemons use",
+                remedy="start it with --monitor 5s, or DUENDE_MONITOR=5s in its environment",
+            )
+        return self.sampling.told(name, parse_duration(values.get("last", LONG_AGO)))
 
 
 class Connection(asyncio.Protocol):

@@ -93,9 +93,14 @@ def read_whole(path: str, decode: Callable[[bytes], T]) -> tuple[T | None, str |
     try:
         return decode(raw), None
     except SerializationError:
-        number = 0
-        while os.path.exists(f"{path}.unreadable-{number}"):
-            number += 1
-        aside = f"{path}.unreadable-{number}"
-        os.replace(path, aside)
-        return None, aside
+        return None, move_aside(path)
+
+
+def move_aside(path: str) -> str:
+    """Give a file that cannot be read another name, and tell which."""
+    number = 0
+    while os.path.exists(f"{path}.unreadable-{number}"):
+        number += 1
+    aside = f"{path}.unreadable-{number}"
+    os.replace(path, aside)
+    return aside

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from duende.host.endpoint import headers_of, response
 from duende.manager.view import DaemonView
-from duende.observe.exposition import Family, negotiated
+from duende.observe.exposition import Family
 from duende.states import HealthKind, Phase
 
 HEALTH = {HealthKind.HEALTHY: 1.0, HealthKind.DEGRADED: 1.0, HealthKind.UNHEALTHY: 0.0}
@@ -80,15 +79,3 @@ def families_of(views: Iterable[DaemonView], now: float | None = None, *, troubl
             "duende_daemon_pid", "gauge", "Its main process; 0 while there is none.", lambda view: view.pid
         ),
     ]
-
-
-def answered(request: bytes, views: Iterable[DaemonView], *, trouble: str = "") -> bytes:
-    """The whole HTTP answer to a *request* that begins with GET: the metrics at /metrics, 404 elsewhere."""
-    head = request.partition(b"\r\n")[0]
-    path = head.split(b" ")[1].partition(b"?")[0] if head.count(b" ") >= 1 else b""
-    if path != b"/metrics":
-        code, kind, text = 404, "text/plain", "known: /metrics\n"
-    else:
-        code = 200
-        kind, text = negotiated(families_of(views, trouble=trouble), headers_of(request).get("accept", ""))
-    return response(code, kind, text.encode())

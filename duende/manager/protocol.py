@@ -1,8 +1,8 @@
 """What goes over the control socket.
 
 A request is `{"op": ..., "name": ...}`, an answer `{"ok": true, "result": ...}` or `{"ok": false, "error": {"kind", "message", "remedy"}}`.
-Operations: ping, status, list, start, stop, restart, signal, logs, log_path, explain, config, limits, load, unregister, events, metrics, spans,
-shutdown.
+Operations: ping, status, list, start, stop, restart, signal, logs, log_path, explain, config, limits, load, unregister, events, metrics, history,
+spans, shutdown.
 After `events` the connection also carries `{"event": ...}` lines. A client that begins with `GET /metrics` gets the metrics as HTTP, for curl and
 scrapers.
 """

@@ -24,7 +24,16 @@ UNUSED = ("ssl", "typing_extensions")
 class Options:
     """What the command line of the manager said."""
 
-    __slots__ = ("adapter", "fleet", "keep", "notify_fd", "runtime_dir", "state_dir")
+    __slots__ = (
+        "adapter",
+        "fleet",
+        "keep",
+        "listen",
+        "monitor",
+        "notify_fd",
+        "runtime_dir",
+        "state_dir",
+    )
 
     def __init__(
         self,
@@ -35,6 +44,8 @@ class Options:
         keep: bool = True,
         notify_fd: int | None = None,
         adapter: str | None = None,
+        monitor: str | None = None,
+        listen: str | None = None,
     ) -> None:
         self.fleet = fleet
         self.state_dir = state_dir
@@ -42,6 +53,10 @@ class Options:
         self.keep = keep
         self.adapter = adapter
         """Name of the adapter of daemons that ask for none; None is the native one."""
+        self.monitor = os.environ.get("DUENDE_MONITOR", "") if monitor is None else monitor
+        """The interval at which the manager samples its daemons, as a duration; empty or 0 is never."""
+        self.listen = os.environ.get("DUENDE_METRICS_LISTEN", "") if listen is None else listen
+        """Where metrics are served over TCP; empty is nowhere."""
         self.notify_fd = notify_fd
         """Gets one line when the manager is up (or says why not), then is closed."""
 
@@ -58,7 +73,7 @@ def plainly(argv: list[str]) -> Options | None:
         name, joined, value = word.partition("=")
         if word in ("--no-keep", "--foreground", "--json"):
             flags.add(word)
-        elif name in ("--state-dir", "--runtime-dir", "--notify-fd"):
+        elif name in ("--state-dir", "--runtime-dir", "--notify-fd", "--monitor", "--metrics-listen"):
             values[name] = value if joined else next(words, "")
             if not values[name] or values[name].startswith("-"):
                 return None
@@ -75,6 +90,8 @@ def plainly(argv: list[str]) -> Options | None:
         values.get("--runtime-dir", default_runtime_dir()),
         keep="--no-keep" not in flags,
         notify_fd=None if notify is None else int(notify),
+        monitor=values.get("--monitor"),
+        listen=values.get("--metrics-listen"),
     )
 
 
@@ -102,8 +119,8 @@ async def _main(options: Options, early: tuple[int, int] | None) -> int:
     from duende.adapters.choose import adapter_named, default_adapter
     from duende.manager.applying import Applied
     from duende.manager.control import Control
-    from duende.manager.exporting import exporting
     from duende.manager.manager import DaemonManager
+    from duende.manager.observing import Observing
 
     try:
         if options.adapter in (None, "native"):
@@ -148,12 +165,13 @@ async def _main(options: Options, early: tuple[int, int] | None) -> int:
         loop.add_signal_handler(number, on_signal)
     applied = Applied(manager)
     control = Control(manager, finish, applied)
-    exporter = None
+    observing = Observing(manager, control)
     code = 0
     try:
         await control.open()
-        exporter = exporting(manager, control)
+        await observing.open(options.monitor, options.listen)
         await applied.boot(options.fleet)
+        observing.start()
         _complain(manager, applied)
         manager.journal.on_trouble = _tell_trouble
         _announce(options, "ready")
@@ -166,8 +184,7 @@ async def _main(options: Options, early: tuple[int, int] | None) -> int:
         if ending:
             await asyncio.gather(*ending, return_exceptions=True)
         await control.close()
-        if exporter is not None:
-            await asyncio.to_thread(exporter.close)
+        await observing.close()
         if code != 0:
             await manager.shutdown_all()
         await manager.close()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from duende.errors import ConfigError, NotFoundError
 from duende.observe.procfs import ProcessReader, ProcessSample
 from duende.observe.ring import RingBuffer
+from duende.observe.turns import Turns
 
 COLUMNS = ("cpu_percent", "rss_bytes", "threads", "read_bytes", "written_bytes")
 CAPACITY = 3600
@@ -54,12 +54,16 @@ class DaemonMonitor:
             raise ConfigError(f"interval = {interval!r}", remedy=f"use {LEAST} s or more", key="interval")
         self.interval = interval
         self.capacity = capacity
-        self.missed = 0
-        """Turns that were left out because one before them, or the machine, took too long."""
+        self._turns = Turns(interval)
         self._watched: dict[str, _Watched] = {}
         self._listeners: list[Listener] = []
         self._task: asyncio.Task[None] | None = None
         RingBuffer(capacity, len(COLUMNS))  # refuses what is no capacity, now and not at the first process
+
+    @property
+    def missed(self) -> int:
+        """Turns that were left out because one before them, or the machine, took too long."""
+        return self._turns.missed
 
     def watch(self, name: str, pid: int) -> None:
         """Sample the process that has the number *pid* now, as *name*; a history that *name* has from an earlier process goes on.
@@ -130,18 +134,8 @@ class DaemonMonitor:
             self.forget(name)
 
     async def _run(self) -> None:
-        """Turns at whole intervals after the first: what one is late the next is not. Turns that were missed are counted, and not made up for."""
-        turn = time.monotonic()
-        while True:
+        async for _ in self._turns:
             self.collect()
-            turn += self.interval
-            left = turn - time.monotonic()
-            if left <= 0:
-                behind = int(-left / self.interval) + 1
-                self.missed += behind
-                turn += behind * self.interval
-                left = turn - time.monotonic()
-            await asyncio.sleep(max(0.0, left))
 
 
 def _reading(before: ProcessSample | None, now: ProcessSample) -> Reading:

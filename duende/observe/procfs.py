@@ -11,6 +11,8 @@ import os
 import time
 from typing import NamedTuple, Self
 
+from duende.errors import AccessError
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICK = os.sysconf("SC_CLK_TCK")
 ENOUGH = 4096
@@ -109,7 +111,8 @@ class ProcessReader:
         """Of the process that has the number *pid* now.
 
         Raises:
-            ProcessLookupError: there is none.
+            ProcessLookupError: there is none, or none that this user may see.
+            AccessError: it is there, and this user may not look at it.
         """
         self.pid = pid
         self._fds: list[int] = []
@@ -119,6 +122,12 @@ class ProcessReader:
         except (FileNotFoundError, ProcessLookupError):
             self.close()
             raise ProcessLookupError(errno.ESRCH, f"there is no process {pid}") from None
+        except PermissionError as error:
+            self.close()
+            raise AccessError(
+                f"cannot look at process {pid}: {error.strerror}",
+                remedy="/proc is mounted with hidepid: look as root, or as a member of the group of its gid= (proc(5))",
+            ) from None
         try:
             self._io: int | None = self._open("io")
         except OSError:

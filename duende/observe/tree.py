@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from duende.kernel.process import Stat, read_stat
@@ -30,9 +30,12 @@ def process_tree(pid: int) -> Node | None:
 
     A process whose parent has ended is its subreaper's (prctl(2)), and is found there.
     """
+    return process_trees((pid,)).get(pid)
+
+
+def process_trees(pids: Iterable[int]) -> dict[int, Node]:
+    """The trees of several processes, from one look at all of /proc; those that there are not are left out."""
     table = snapshot()
-    if pid not in table:
-        return None
     below: dict[int, list[int]] = {}
     for number, stat in table.items():
         below.setdefault(stat.ppid, []).append(number)
@@ -43,7 +46,7 @@ def process_tree(pid: int) -> Node | None:
         found.sort(key=lambda child: (table[child].start_time, child))
         return Node(number, table[number], tuple(made(child, inside) for child in found))
 
-    return made(pid, frozenset())
+    return {pid: made(pid, frozenset()) for pid in pids if pid in table}
 
 
 def snapshot() -> dict[int, Stat]:

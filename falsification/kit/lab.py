@@ -69,6 +69,7 @@ def install() -> bool:
         print("lab: every package is installed")
     _wos()
     _lz4()
+    _prometheus()
     images = _images()
     return _guests() and images
 
@@ -96,6 +97,17 @@ def _lz4() -> None:
             print(f"lab: LZ4, {kind}: {build.library(kind)}", flush=True)
     except LabError as error:
         print(f"lab: {error}; what compares the two is unattempted")
+
+
+def _prometheus() -> None:
+    """Fetch Prometheus."""
+    from fixtures.prometheus import PROGRAMS, program
+    from fixtures.sharing import LabMissingError
+
+    try:
+        print(f"lab: {', '.join(str(program(name)) for name in PROGRAMS)}", flush=True)
+    except LabMissingError as error:
+        print(f"lab: {error}; nobody else reads the metrics here")
 
 
 def _install(absent: list[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from falsification.kit.saboteur import mutant
 
-PROCFS, MONITOR = "duende/observe/procfs.py", "duende/observe/monitor.py"
+PROCFS, MONITOR, TURNS = "duende/observe/procfs.py", "duende/observe/monitor.py", "duende/observe/turns.py"
 TREE, DISK, GPU = "duende/observe/tree.py", "duende/observe/diskuse.py", "duende/observe/gpu.py"
 
 mutant(
@@ -38,14 +38,14 @@ mutant(
 mutant(
     "interval-drifts",
     breaks="the next turn is an interval after the end of this one",
-    file=MONITOR,
+    file=TURNS,
     old="            turn += self.interval\n            left = turn",
     new="            turn = time.monotonic() + self.interval\n            left = turn",
 )
 mutant(
     "interval-is-stretched",
     breaks="turns come an eighth later than they should",
-    file=MONITOR,
+    file=TURNS,
     old="            turn += self.interval\n            left = turn",
     new="            turn += 1.125 * self.interval\n            left = turn",
 )

@@ -327,6 +327,7 @@ PLAIN = [
     ["fleet.toml", "--foreground", "--no-keep"],
     ["--state-dir", "/s", "--runtime-dir=/r", "fleet.toml", "--notify-fd", "3"],
     ["--state-dir=/s=t", "--json"],
+    ["fleet.toml", "--monitor", "5s", "--metrics-listen=127.0.0.1:0"],
 ]
 LEFT_TO_THE_GRAMMAR = [
     ["-h"],
@@ -336,6 +337,7 @@ LEFT_TO_THE_GRAMMAR = [
     ["--state-dir="],
     ["--notify-fd", "three"],
     ["--adapter", "docker"],
+    ["--monitor", "--no-keep"],
     ["--runtime", "/r"],
     [""],
     ["--", "fleet.toml"],
@@ -355,6 +357,7 @@ def test_a_plain_command_line_of_a_manager_means_what_the_grammar_says(words: li
         read.adapter,
     )
     assert (quick.state_dir, quick.runtime_dir) == (read.state_dir, read.runtime_dir)
+    assert (quick.monitor, quick.listen) == (read.monitor or "", read.metrics_listen or "")
 
 
 @pytest.mark.parametrize("words", LEFT_TO_THE_GRAMMAR)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from duende import DaemonContext, DaemonIOError, HealthStatus
-from duende.host import endpoint as module
+from duende.host import http
 from duende.host.endpoint import Endpoint
 from falsification.units.support import Obedient, config, run
 
@@ -105,8 +105,8 @@ def test_bad_health(answer: HealthStatus | Exception | float, code: int, word: b
 
 def test_clients_that_misbehave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow, endless, vanishing and too many clients lose their connection; the next good one is answered."""
-    monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.05)
-    monkeypatch.setattr(module, "AT_ONCE", 3)
+    monkeypatch.setattr(http, "REQUEST_TIMEOUT", 0.05)
+    monkeypatch.setattr(http, "AT_ONCE", 3)
 
     async def talk(path: str, daemon: Patient) -> None:
         assert (await ask(path, b"GET /health"))[0] == 0

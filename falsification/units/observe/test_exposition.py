@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_prometheus
 
-from duende.manager.metrics import answered, families_of
+from duende.manager.metrics import families_of
+from duende.manager.scraping import answered
 from duende.manager.view import DaemonView
 from duende.observe.exposition import OPENMETRICS, PROMETHEUS, Family, negotiated, openmetrics, prometheus
 from duende.states import DaemonStatus, HealthStatus, Phase
@@ -99,11 +100,12 @@ def test_requests_over_http() -> None:
         b"GET /metrics HTTP/1.0\r\n\r\n",
         b"GET /metrics?x=1 HTTP/1.1\r\nACCEPT: text/plain\r\n\r\n",
     ):
-        head, _, body = answered(request, views).partition(b"\r\n\r\n")
+        head, _, body = answered(request, lambda: families_of(views)).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 OK\r\n")
         assert f"Content-Length: {len(body)}\r\n".encode() in head
+    assert answered(b"PUT /metrics HTTP/1.0\r\n\r\n", lambda: families_of(views)).startswith(b"HTTP/1.1 405")
     for request in (b"GET / HTTP/1.0\r\n\r\n", b"GET \r\n\r\n", b"GET\r\n\r\n"):
-        assert answered(request, views).startswith(b"HTTP/1.1 404")
+        assert answered(request, lambda: families_of(views)).startswith(b"HTTP/1.1 404")
 
 
 def test_a_thousand_daemons_do_not_take_long() -> None:
