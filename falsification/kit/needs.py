@@ -24,6 +24,13 @@ PROBES: dict[str, Probe] = {}
 """Every known need by name."""
 
 
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False  # not even the package that it is in
+
+
 @dataclass(frozen=True, kw_only=True)
 class Host:
     """What probes may see of a machine."""
@@ -56,7 +63,7 @@ class Host:
             exists=os.path.exists,
             read=_read,
             connects=_connects,
-            imports=lambda name: importlib.util.find_spec(name) is not None,
+            imports=_importable,
         )
 
 
@@ -191,6 +198,15 @@ def _gpu(host: Host) -> str:
         ""
         if host.exists("/dev/nvidiactl") or host.exists("/dev/kfd")
         else "gpu: no /dev/nvidiactl and no /dev/kfd"
+    )
+
+
+@need("nvcomp")
+def _nvcomp(host: Host) -> str:
+    return (
+        ""
+        if host.imports("nvidia.nvcomp")
+        else "nvcomp: the Python package nvidia-nvcomp-cu12 is not installed"
     )
 
 

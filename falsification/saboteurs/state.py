@@ -5,6 +5,7 @@ from __future__ import annotations
 from falsification.kit.saboteur import mutant
 
 CODEC, STORE, FRAMES = "duende/state/codec.py", "duende/state/store.py", "duende/state/frames.py"
+GPU = "duende/state/gpu.py"
 
 mutant(
     "values-are-kept-raw",
@@ -110,4 +111,18 @@ mutant(
     file="duende/manager/journal.py",
     old='            self.trouble = f"cannot write {self.path}: {error.strerror or error}"\n',
     new="",
+)
+mutant(
+    "gpu-compresses-one-by-one",
+    breaks="every page goes to the GPU and back alone, several times",
+    file=GPU,
+    old="        return [self._numpy.asarray(block.cpu()).tobytes() for block in self._codec.encode(there)]\n",
+    new="        return [\n            self._numpy.asarray([self._codec.encode([one]) for _ in range(8)][-1][0].cpu()).tobytes() for one in there\n        ]\n",
+)
+mutant(
+    "gpu-mixes-up-the-batch",
+    breaks="blocks come back in another order",
+    file=GPU,
+    old="for block in self._codec.encode(there)]\n",
+    new="for block in self._codec.encode(there)[::-1]]\n",
 )
