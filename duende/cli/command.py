@@ -150,6 +150,10 @@ def parser() -> argparse.ArgumentParser:
     trace.add_argument(
         "--pictures", metavar="FOLDER", help="write a heat map and a flame graph there (implies --source)"
     )
+    lock = verb("mlock", "say what of a process is locked into memory, and what would become of locking it")
+    lock.add_argument("name", nargs="?", help="a daemon (default: this command itself)")
+    lock.add_argument("--pid", type=int, help="any process")
+    lock.add_argument("--status", action="store_true", help="accepted: it is what the command does")
     verb("shutdown", "stop all daemons and end the manager")
     limits = verb("limits", "show what a daemon may use and what it uses, or change its limits while it runs")
     limits.add_argument("name")

@@ -227,6 +227,13 @@ def do_trace(options: argparse.Namespace) -> int:
     return trace(options)
 
 
+def do_mlock(options: argparse.Namespace) -> int:
+    """What of a process is locked into memory."""
+    from duende.cli.locking import do_mlock as locking
+
+    return locking(options)
+
+
 def do_history(options: argparse.Namespace) -> int:
     """What a daemon has used so far."""
     from duende.cli.past import do_history as history

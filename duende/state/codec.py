@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import importlib
 import math
+import threading
 import zlib
 from collections import Counter
 from functools import cache
@@ -183,12 +184,29 @@ def _library(name: str) -> Any:
     return importlib.import_module(name)
 
 
-@cache
+class _Contexts(threading.local):
+    """zstandard's contexts, of this thread: two threads in one of them end the process (zstandard's documentation, "thread safety")."""
+
+    def __init__(self) -> None:
+        self.compressors: dict[int, Any] = {}
+        self.decompressor: Any = None
+
+
+_CONTEXTS = _Contexts()
+
+
 def _compressor(level: int) -> Any:
-    # The checksum is our own, over the value; the size stands beside the payload.
-    return _library("zstandard").ZstdCompressor(level=level, write_checksum=False, write_content_size=False)
+    found = _CONTEXTS.compressors.get(level)
+    if found is None:
+        # The checksum is our own, over the value; the size stands beside the payload.
+        found = _library("zstandard").ZstdCompressor(
+            level=level, write_checksum=False, write_content_size=False
+        )
+        _CONTEXTS.compressors[level] = found
+    return found
 
 
-@cache
 def _decompressor() -> Any:
-    return _library("zstandard").ZstdDecompressor()
+    if _CONTEXTS.decompressor is None:
+        _CONTEXTS.decompressor = _library("zstandard").ZstdDecompressor()
+    return _CONTEXTS.decompressor

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -110,3 +112,26 @@ def test_entropy_is_that_of_shannon() -> None:
     assert entropy(b"a" * 99) == 0
     assert entropy(b"ab" * 64 + b"ab") == pytest.approx(1)
     assert entropy(bytes(range(256))) == pytest.approx(8)
+
+
+THREADS = """
+import random, sys
+from concurrent.futures import ThreadPoolExecutor
+from duende.state.codec import pack, unpack
+def work(seed):
+    draw = random.Random(seed)
+    for _ in range(200):
+        value = bytes(draw.choices(range(100), k=20000))
+        assert unpack(pack(value)) == value
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(work, range(8)))
+print("well")
+"""
+
+
+def test_several_threads_at_once() -> None:
+    """Each has contexts of its own: sharing one ends the process by SIGSEGV, so this is a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "well\n"), done.stderr
