@@ -14,16 +14,21 @@ from duende import AccessError, PlatformError, ResourceConfig
 from duende.errors import PlatformConfigError, PlatformResourceError
 from duende.kernel import memlock
 from duende.mlock import (
+    MlockConfig,
     MlockResult,
+    MlockStatus,
     apply_memory_config,
     is_memory_locked,
+    lock_all,
     lock_daemon_memory,
+    lock_with_config,
     locked_bytes,
+    unlock_all,
     unlock_daemon_memory,
 )
 from falsification.units.support import DEADLINE
 
-ROOT = str(Path(__file__).resolve().parents[2])
+ROOT = str(Path(__file__).resolve().parents[3])
 LOCKING = """
 from duende.mlock import is_memory_locked, lock_daemon_memory, locked_bytes, unlock_daemon_memory
 found = lock_daemon_memory(False)
@@ -38,8 +43,9 @@ print(is_memory_locked())
     [
         (errno.EPERM, AccessError, "CAP_IPC_LOCK"),
         (errno.ENOMEM, PlatformResourceError, "RLIMIT_MEMLOCK"),
-        (errno.EINVAL, PlatformConfigError, ""),
-        (errno.EAGAIN, PlatformError, ""),
+        (errno.EINVAL, PlatformConfigError, "MCL_ONFAULT"),
+        (errno.EIO, PlatformError, ""),
+        (errno.EAGAIN, PlatformResourceError, "free memory"),
     ],
 )
 def test_errors_have_their_class_and_remedy(
@@ -104,3 +110,40 @@ def test_wrong_flags_are_the_kernels_error() -> None:
         memlock.mlockall(memlock.MCL_ONFAULT)
     assert caught.value.errno == errno.EINVAL
     unlock_daemon_memory()
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (MlockStatus("locked", 3 << 20), "locked (3 MB)"),
+        (MlockStatus("locked", 3 << 10), "locked (3 KB)"),
+        (MlockStatus("locked"), "locked (0 bytes)"),
+        (MlockStatus("failed", errno=12), "failed (errno=12)"),
+        (MlockStatus("unsupported"), "unsupported platform"),
+    ],
+)
+def test_a_status_as_text(status: MlockStatus, text: str) -> None:
+    """In the largest unit that fits."""
+    assert str(status) == text
+    assert status.is_locked == text.startswith("locked")
+
+
+def test_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its own; none of them is no call."""
+    asked: list[int] = []
+    monkeypatch.setattr(memlock, "mlockall", asked.append)
+    assert lock_all().is_locked
+    assert lock_with_config(MlockConfig(current=False, onfault=True)).is_locked
+    assert lock_with_config(MlockConfig(current=False, future=False)) == MlockStatus("locked")
+    assert asked == [memlock.MCL_CURRENT | memlock.MCL_FUTURE, memlock.MCL_FUTURE | memlock.MCL_ONFAULT]
+
+
+def test_unlocking_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its errno."""
+
+    def refuse() -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(memlock, "munlockall", refuse)
+    with pytest.raises(AccessError, match="cannot unlock"):
+        unlock_all()
