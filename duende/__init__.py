@@ -82,6 +82,7 @@ _ERRORS = (
     "StatusFailedError",
     "TraceContextError",
     "TracerFailedError",
+    "UblkError",
     "TransitionError",
 )
 _HOME.update(dict.fromkeys(_ERRORS, "duende.errors"))

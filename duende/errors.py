@@ -311,5 +311,19 @@ class AccessError(PlatformError, PermissionError):
     """The platform forbids it to this user; the text says which right is missing."""
 
 
+class UblkError(PlatformError):
+    """A command to the ublk driver failed. `errno`, `command` and `device` say which and how."""
+
+    def __init__(self, problem: str, *, errno: int, command: str, device: int = -1, remedy: str = "") -> None:
+        """Keep the *errno*, the *command* (ADD_DEV, ...) and the number of the *device*, -1 for none."""
+        super().__init__(problem, remedy=remedy)
+        self.errno = errno
+        """The kernel's error number."""
+        self.command = command
+        """The command that failed, by the name that the kernel's header has."""
+        self.device = device
+        """The device it was about, -1 for none."""
+
+
 class IdentityError(PlatformError):
     """The process behind the handle is not ours, or nobody can tell: nothing was signalled."""

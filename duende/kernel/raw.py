@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
+from typing import Any
 
 
 def syscall(number: int, *arguments: object, about: str | None = None) -> int:
@@ -12,10 +14,16 @@ def syscall(number: int, *arguments: object, about: str | None = None) -> int:
     Raises:
         OSError: the kernel refused; with *about* as the file it was about.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    found = int(libc.syscall(ctypes.c_long(number), *arguments))
+    found = int(_function()(ctypes.c_long(number), *arguments))
     if found < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error), *([] if about is None else [about]))
     return found
+
+
+@functools.cache
+def _function() -> Any:
+    """syscall(2) of the C library, found once."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    return libc.syscall
