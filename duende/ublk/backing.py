@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import stat
 from typing import Protocol
 
 from duende.errors import DaemonIOError
@@ -19,10 +20,10 @@ class Backing(Protocol):
 
     size: int
 
-    def read(self, node: int, at: int, offset: int, length: int) -> None:
-        """Give blocks to a request, whose data lies at *at* of the open *node*."""
+    def read(self, node: int, at: int, offset: int, length: int, slot: int) -> None:
+        """Give blocks to a request, whose data lies at *at* of the open *node*; of those with one *slot* there is one at a time."""
 
-    def write(self, node: int, at: int, offset: int, length: int) -> None:
+    def write(self, node: int, at: int, offset: int, length: int, slot: int) -> None:
         """Take them from it."""
 
     def flush(self) -> None:
@@ -40,15 +41,16 @@ class Memory:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        # All of it now: a request must not wait for memory that the kernel makes free by requests to us.
+        self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
         self._view = memoryview(self._map)
         self._zeros = bytes(ZERO_CHUNK)
 
-    def read(self, node: int, at: int, offset: int, length: int) -> None:
+    def read(self, node: int, at: int, offset: int, length: int, slot: int) -> None:  # noqa: ARG002
         """By pwrite(2) from the memory itself."""
         _whole(os.pwrite(node, self._view[offset : offset + length], at), length)
 
-    def write(self, node: int, at: int, offset: int, length: int) -> None:
+    def write(self, node: int, at: int, offset: int, length: int, slot: int) -> None:  # noqa: ARG002
         """By preadv(2) into the memory itself."""
         _whole(os.preadv(node, [self._view[offset : offset + length]], at), length)
 
@@ -69,36 +71,48 @@ class Memory:
 
 
 class File:
-    """Blocks in a file, made when it is absent; it keeps what was there."""
+    """Blocks in a file, made when it is absent, or on a block device; it keeps what was there. Every request has a buffer of its own from the
+    beginning, so that none needs memory when it comes.
+    """
 
-    def __init__(self, path: str, size: int, room: int) -> None:
-        """Open it; *room* is the longest request.
+    def __init__(self, path: str, size: int, *, room: int, slots: int, direct: bool = False) -> None:
+        """Open it; *room* is the longest request, *slots* how many there may be at a time. With *direct* the page cache is left out (O_DIRECT):
+        whoever serves a swap device wants no second copy of what memory is short of.
 
         Raises:
-            DaemonIOError: it cannot be opened, or not be made that large.
+            DaemonIOError: it cannot be opened, or not be made that large, or its file system knows no O_DIRECT.
         """
         self.size = size
         self._room = room
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_DIRECT if direct else 0)
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._fd = os.open(path, flags, 0o600)
             try:
-                if os.fstat(self._fd).st_size < size:
-                    os.ftruncate(self._fd, size)
+                about = os.fstat(self._fd)
+                if stat.S_ISREG(about.st_mode) and about.st_blocks * 512 < size:
+                    os.posix_fallocate(
+                        self._fd, 0, size
+                    )  # a disk that is full is told now, not in the middle
             except OSError:
                 os.close(self._fd)
                 raise
         except OSError as error:
             raise DaemonIOError.of("serve blocks from", path, error, "correct settings.path") from error
+        self._map = mmap.mmap(-1, room * slots, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
+        self._buffers = memoryview(self._map)
+        self._zeros = mmap.mmap(-1, ZERO_CHUNK, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
-    def read(self, node: int, at: int, offset: int, length: int) -> None:
-        """By two calls, and a buffer between them."""
-        data = os.pread(self._fd, length, offset)
-        _whole(os.pwrite(node, data.ljust(length, b"\0"), at), length)
+    def read(self, node: int, at: int, offset: int, length: int, slot: int) -> None:
+        """By preadv(2) of the file and pwrite(2) to the request."""
+        buffer = self._buffers[slot * self._room : slot * self._room + length]
+        _whole(os.preadv(self._fd, [buffer], offset), length)
+        _whole(os.pwrite(node, buffer, at), length)
 
-    def write(self, node: int, at: int, offset: int, length: int) -> None:
-        """By two calls, and a buffer between them."""
-        data = os.pread(node, length, at)
-        _whole(os.pwrite(self._fd, data, offset), length)
+    def write(self, node: int, at: int, offset: int, length: int, slot: int) -> None:
+        """By preadv(2) of the request and pwrite(2) to the file."""
+        buffer = self._buffers[slot * self._room : slot * self._room + length]
+        _whole(os.preadv(node, [buffer], at), length)
+        _whole(os.pwrite(self._fd, buffer, offset), length)
 
     def flush(self) -> None:
         """fdatasync(2)."""
@@ -106,12 +120,14 @@ class File:
 
     def zero(self, offset: int, length: int) -> None:
         """Written, piece by piece: every file system can."""
-        zeros = bytes(min(length, ZERO_CHUNK))
         for start in range(offset, offset + length, ZERO_CHUNK):
-            os.pwrite(self._fd, zeros[: offset + length - start], start)
+            piece = memoryview(self._zeros)[: min(ZERO_CHUNK, offset + length - start)]
+            _whole(os.pwrite(self._fd, piece, start), len(piece))
 
     def close(self) -> None:
         """Close it."""
+        self._buffers.release()
+        self._map.close()
         os.close(self._fd)
 
 

@@ -105,6 +105,7 @@ class Queue:
         flags, sectors, first, _ = DESCRIPTOR.unpack_from(descriptors, tag * DESCRIPTOR.size)
         what: int = flags & 0xFF
         offset, length = int(first) * SECTOR, int(sectors) * SECTOR
+        slot = self.number * self._depth + tag
         requests, read, written, errors = self.counts
         try:
             if what == Request.FLUSH:  # is of the whole device, and says nothing of where
@@ -114,11 +115,11 @@ class Queue:
             if offset + length > self._backing.size:
                 raise OSError(errno.EIO, "beyond the end")
             if what == Request.READ:
-                self._backing.read(self._node, buffer_at(self.number, tag), offset, length)
+                self._backing.read(self._node, buffer_at(self.number, tag), offset, length, slot)
                 self.counts = Counts(requests + 1, read + length, written, errors)
                 return length
             if what == Request.WRITE:
-                self._backing.write(self._node, buffer_at(self.number, tag), offset, length)
+                self._backing.write(self._node, buffer_at(self.number, tag), offset, length, slot)
                 self.counts = Counts(requests + 1, read, written + length, errors)
                 return length
             if what not in (Request.DISCARD, Request.WRITE_ZEROES):

@@ -1,6 +1,6 @@
 """A block device served by a daemon: `daemon = "duende.ublk.server:BlockServer"`.
 
-Settings: `size` (a size, required), `path` (a file that holds the blocks; absent: memory), `queues` (1), `depth` (64), `device` (a number; absent: the
+Settings: `size` (a size, required), `path` (a file or block device that holds the blocks; absent: memory), `direct` (false; past the page cache), `queues` (1), `depth` (64), `device` (a number; absent: the
 kernel chooses), `recovery` (false; after a crash the next instance goes on with the same device, and requests that were under
 way are asked again; needs `device` and `path`), `clean` (true: remove orphans first), `io_flusher` (true). A device that swap lies on also needs `lock_memory`.
 """
@@ -133,7 +133,15 @@ class BlockServer(Daemon):
     def _serve(self, control: UblkControl, settings: Settings, info: DeviceInfo) -> None:
         size = settings.bytes
         self._backing = (
-            Memory(size) if settings.path is None else File(settings.path, size, info.max_io_bytes)
+            Memory(size)
+            if settings.path is None
+            else File(
+                settings.path,
+                size,
+                room=info.max_io_bytes,
+                slots=info.queues * info.depth,
+                direct=settings.direct,
+            )
         )
         if self.recovered:
             control.begin_recovery(self.device)

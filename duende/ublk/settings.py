@@ -18,6 +18,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     size: str | int
     path: str | None = None
+    direct: bool = False
+    """O_DIRECT: past the page cache."""
     queues: int = 1
     depth: int = 64
     device: int | None = None
