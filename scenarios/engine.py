@@ -46,6 +46,8 @@ class Report:
     operations: int = 0
     duration: float = 0.0
     history: list[Operation] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    """What was made of the history, beside it."""
 
     @property
     def level(self) -> str:
@@ -74,7 +76,12 @@ async def run(
     report.adapter = adapter
     report.duration = time.monotonic() - began
     if out is not None and report.history:
-        write(out / scenario.id / adapter / "history.jsonl", report.history)
+        folder = out / scenario.id / adapter
+        write(folder / "history.jsonl", report.history)
+        if scenario.draw is not None:
+            for name, text in scenario.draw(report.history).items():
+                (folder / name).write_text(text, encoding="utf-8")
+                report.files.append(name)
     return report
 
 

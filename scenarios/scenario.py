@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scenarios.checks import Checker
 from scenarios.faults.base import Fault
+from scenarios.history import Operation
 
 if TYPE_CHECKING:
     from scenarios.lab import Lab
@@ -83,6 +84,8 @@ class Scenario:
     """The lab's image that its containers run in: loaded before it begins."""
     breaks_runtime: bool = False
     """Whether it does something to the runtime itself, and so needs one that no other scenario uses."""
+    draw: Callable[[Sequence[Operation]], Mapping[str, str]] | None = None
+    """Makes files of a history, for the report: name -> text (.svg pictures, .log and .txt)."""
     limit: float = 60.0
     """Seconds the workload may take; longer is no verdict."""
     recovery: float = 15.0

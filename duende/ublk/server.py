@@ -1,8 +1,9 @@
 """A block device served by a daemon: `daemon = "duende.ublk.server:BlockServer"`.
 
-Settings: `size` (a size, required), `path` (a file or block device that holds the blocks; absent: memory), `direct` (false; past the page cache), `queues` (1), `depth` (64), `device` (a number; absent: the
-kernel chooses), `recovery` (false; after a crash the next instance goes on with the same device, and requests that were under
-way are asked again; needs `device` and `path`), `clean` (true: remove orphans first), `io_flusher` (true). A device that swap lies on also needs `lock_memory`.
+Settings: `size` (a size, required), `path` (a file or block device that holds the blocks; absent: memory), `direct` (false; past the page cache),
+`queues` (1), `depth` (64), `max_io` ("512KiB", the longest request), `device` (a number; absent: the kernel chooses), `recovery` (false; after a
+crash the next instance goes on with the same device, and requests that were under way are asked again; needs `device` and `path`), `clean` (true:
+remove orphans first), `io_flusher` (true). A device that swap lies on also needs `lock_memory`, and memory rather than a file.
 """
 
 from __future__ import annotations
