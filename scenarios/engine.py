@@ -79,6 +79,8 @@ async def run(
         folder = out / scenario.id / adapter
         write(folder / "history.jsonl", report.history)
         if scenario.draw is not None:
+            for old in (each for each in folder.iterdir() if each.suffix in (".svg", ".txt", ".log")):
+                old.unlink()  # of another run
             for name, text in scenario.draw(report.history).items():
                 (folder / name).write_text(text, encoding="utf-8")
                 report.files.append(name)

@@ -14,6 +14,7 @@ from falsification.kit.board import state
 from falsification.kit.claim import CATEGORIES, Claim
 from reports.gate import MEANINGS, Code, Decision
 from reports.html.claims import MARKS, board
+from reports.html.scenarios import scenarios
 
 HERE = Path(__file__).parent
 STATES = ("survived", "flaky", "falsified", "broken", "vacuous", "unattempted")
@@ -54,7 +55,7 @@ def page(
 <section class="gates" aria-label="Gate">{"".join(_gate(each) for each in decisions)}</section>
 {_filters(counts)}
 <div id="board">{board(entries, claims, evidence)}</div>
-{_scenarios(data["scenarios"])}
+{scenarios(data["scenarios"], evidence.parent / "scenarios")}
 </main>
 <footer><p>A claim survives when an attempt in earnest to falsify it failed, at the level of evidence it
 requires. A claim whose planted
@@ -169,42 +170,4 @@ def _filters(counts: Mapping[str, int]) -> str:
         '<form class="filters" hidden role="search" aria-label="Filter claims">'
         f'<input type="search" placeholder="Search claims" aria-label="Search claims">{boxes}<button type="button" value="toggle">Open all</button>'
         '<output aria-live="polite"></output></form>'
-    )
-
-
-def _scenarios(results: Sequence[Mapping[str, Any]]) -> str:
-    if not results:
-        return ""
-    rows = "".join(
-        f'<tr class="{each["verdict"]}"><td><span class="state"><span class="shape" aria-hidden="true">{MARKS[each["verdict"]]}</span> '
-        f'{each["verdict"]}</span></td><th scope="row">{escape(each["id"])}</th><td>{escape(each["title"])}'
-        f"{'<p>' + escape(each['why']) + '</p>' if each['why'] else ''}</td><td>{escape(each['adapter'])}</td><td>{escape(each['level'])}</td>"
-        f"<td>{escape(_listed(each['faults']))}</td><td>{_count(each['operations'])}</td><td>{each['seed']}</td><td>{each['duration_s']:.1f} s</td></tr>"
-        for each in results
-    )
-    heads = "".join(
-        f'<th scope="col">{name}</th>'
-        for name in ("Verdict", "Id", "Scenario", "Adapter", "Level", "Faults", "Operations", "Seed", "Took")
-    )
-    return (
-        f'<section class="scenarios"><h2><span class="letter">S</span> Scenarios</h2><div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></section>"
-    )
-
-
-def _listed(faults: Any) -> str:
-    if isinstance(faults, list):
-        return ", ".join(str(each) for each in faults) or "none"
-    if isinstance(faults, dict):
-        return ", ".join(f"{name} {count}" for name, count in faults.items()) or "none"
-    return str(faults)
-
-
-def _count(operations: Any) -> str:
-    return str(
-        len(operations)
-        if isinstance(operations, list)
-        else sum(operations.values())
-        if isinstance(operations, dict)
-        else operations
     )

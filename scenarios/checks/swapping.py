@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scenarios.checks.core import Checker, Result, false, true, vacuous
+from scenarios.checks.core import Checker, Result, false, true, unknown, vacuous
 from scenarios.history import Operation, observed
 
 WAITS_FOR_SWAP = (
@@ -30,6 +30,11 @@ def deadlocks(half: str, stall: float) -> Checker:
         if not any(each["swapped"] or each["free"] < 32 for each in looks):
             return vacuous(f"{half}: memory never ran out")
         stuck = _of(history, "stuck", half)
+        if not stuck and (silent := _of(history, "silent", half)):
+            told = f"{looks[-1]['done']} MiB done, nothing heard for {silent[-1]['seconds']:.0f} s"
+            return unknown(
+                f"{half}: the whole guest fell silent, and nobody could look at the daemon: {told}"
+            )
         if not stuck:
             return false(f"{half}: it went on: {looks[-1]['done']} MiB done")
         idle = looks[-1]["idle"]

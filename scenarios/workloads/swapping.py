@@ -59,13 +59,17 @@ class Swapping(Workload):
         }
         await lab.register(table)
         await lab.start(half)
-        seen = 0
-        deadline = time.monotonic() + WITHIN + 2 * STALL
+        seen, heard = 0, time.monotonic()
+        deadline = heard + WITHIN + 2 * STALL
         while time.monotonic() < deadline and half not in self.ended:
             said = await lab.driver.ask("logs", name=half, lines=LINES) if lab.driver is not None else []
             for line in said[seen:]:
                 self.tell(lab, half, line)
+                heard = time.monotonic()
             seen = len(said)
+            if time.monotonic() - heard > 2 * STALL:
+                lab.observe("swap-silent", half=half, seconds=time.monotonic() - heard)
+                break
             await asyncio.sleep(FOLLOW_EVERY)
         await lab.stop(half)
 

@@ -72,6 +72,12 @@ def document(tmp_path: Path) -> str:
             "duration_s": 1.0,
         }
     ]
+    made = tmp_path / "scenarios" / "S001" / "native"
+    made.mkdir(parents=True)
+    (made / "history.jsonl").write_text("not for people")
+    (made / "a.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><rect width="1" height="1"/></svg>')
+    (made / "kernel.log").write_text(f"{evil}\n" * 30_000, encoding="utf-8")
+    tmp_path = tmp_path / "attempts"
     (tmp_path / "F001" / "files").mkdir(parents=True)
     (tmp_path / "F001" / "log.txt").write_text(
         "".join(f"{number} {evil}\n" for number in range(500)), encoding="utf-8"
@@ -107,6 +113,14 @@ def test_long_evidence_is_cut_with_a_note(document: str) -> None:
     """A log of 500 lines and a long file are shown in part, and say so."""
     assert "340 lines left out" in document
     assert "bytes left out" in document
+
+
+def test_what_was_made_of_a_history_is_shown(document: str) -> None:
+    """Pictures as they are, texts that can be opened; the history itself stays where it is."""
+    assert '<figure><svg xmlns="http://www.w3.org/2000/svg"><rect' in document
+    assert "<summary>kernel.log</summary><pre>...\n" in document
+    assert document.count('id="S001-native"') == 1
+    assert "not for people" not in document
 
 
 def test_elements_are_closed(document: str) -> None:
