@@ -16,6 +16,13 @@ ANY = 0xFFFFFFFF
 NO_QUEUE = 0xFFFF
 MAX_QUEUE_DEPTH = 4096
 SECTOR = 512
+MARK = 0x6475656E
+"""In the upper half of a device's `server_flags`, "duen": the lower half is the process that added it."""
+
+
+def mark_of(pid: int) -> int:
+    """`server_flags` for a device that the process *pid* adds."""
+    return MARK << 32 | pid
 
 
 def _encoded(direction: int, number: int, size: int) -> int:
@@ -154,6 +161,11 @@ class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True):
             owner_uid=uid,
             owner_gid=gid,
         )
+
+    @property
+    def adder(self) -> int:
+        """The process that added it, where that has marked it; 0 of other servers' devices. The kernel names a server from the start on only."""
+        return self.server_flags & 0xFFFFFFFF if self.server_flags >> 32 == MARK else 0
 
     @property
     def state_name(self) -> str:

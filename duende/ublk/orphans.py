@@ -2,7 +2,7 @@
 
 A device is an orphan when the driver says that it is not live, and the process that served it, or was setting it up, is gone, and nobody else has
 it open; and all of that still holds a moment later. A block node says nothing: a device with user recovery keeps it without a server, and one being
-set up has none yet.
+set up has none yet. Nor does the driver know who is setting one up: our server marks its devices, others' are left alone for their first seconds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from duende.ublk.layout import DeviceInfo, State
 
 SETTLE_S = 0.2
 """Seconds between the two looks. Whoever adds a device opens its node at once."""
+SET_UP_S = 10.0
+"""Seconds that somebody else's server, which does not mark what it adds, may take until it opens its device or the kernel knows it."""
 DELETE_S = 5.0
 
 
@@ -99,8 +101,12 @@ def _look(control: UblkControl, devices: Iterable[int]) -> list[Finding]:
             )
             continue
         node = control.character(device)
-        if _adds(info.server_pid, node):
-            why = f"{info.server_pid} lives, and is setting it up or ending it"
+        if _adds(info.adder, node) or _adds(info.server_pid, node):
+            why = f"{info.adder or info.server_pid} lives, and is setting it up or ending it"
+            found.append(Finding(device=device, info=info, orphan=False, reason=why))
+            continue
+        if not info.adder and info.server_pid <= 0 and _age(node) < SET_UP_S:
+            why = f"it is not {SET_UP_S:g} s old: somebody may be setting it up"
             found.append(Finding(device=device, info=info, orphan=False, reason=why))
             continue
         if holders is None:
@@ -131,6 +137,14 @@ def _adds(pid: int, node: str) -> bool:
     ticks = os.sysconf("SC_CLK_TCK")
     began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + stat.start_time / ticks
     return began <= made + 1.0
+
+
+def _age(node: str) -> float:
+    """Seconds since the node was made."""
+    try:
+        return max(0.0, time.time() - os.stat(node).st_ctime)
+    except OSError:
+        return 0.0  # it comes or goes
 
 
 def _holders(folder: str) -> dict[str, int]:

@@ -18,10 +18,11 @@ from duende.config.model import DaemonConfig
 from duende.daemon import Daemon, DaemonContext
 from duende.errors import DuendeError, PlatformTimeoutError, UblkError
 from duende.kernel.prctl import set_io_flusher
+from duende.kernel.process import read_stat
 from duende.states import ExitReason, HealthStatus
 from duende.ublk.backing import Backing, File, Memory
 from duende.ublk.control import UblkControl
-from duende.ublk.layout import ANY, SECTOR, DeviceInfo, Feature, Parameters, State
+from duende.ublk.layout import ANY, SECTOR, DeviceInfo, Feature, Parameters, State, mark_of
 from duende.ublk.orphans import clean_orphans
 from duende.ublk.queue import Queue
 from duende.ublk.settings import Settings, settings_of
@@ -105,13 +106,13 @@ class BlockServer(Daemon):
             LOG.warning("PR_SET_IO_FLUSHER: %s: do not swap to this device", error.strerror)
 
     def _begin(self, control: UblkControl, settings: Settings) -> None:
+        kept = settings.device if settings.recovery else None
         if settings.clean:
-            kept = settings.device if settings.recovery else None
             for cleaned in clean_orphans(control, keep=kept):
                 LOG.warning("orphan %d: %s", cleaned.device, cleaned.reason)
-        found = control.find(settings.device) if settings.device is not None and settings.recovery else None
-        self.recovered = found is not None and found.state in (State.QUIESCED, State.FAIL_IO)
-        info = found if found is not None and self.recovered else self._added(control, settings)
+        found = _waiting(control, kept) if kept is not None else None
+        self.recovered = found is not None
+        info = found or self._added(control, settings)
         self.device = info.device
         try:
             self._serve(control, settings, info)
@@ -127,7 +128,7 @@ class BlockServer(Daemon):
                 device=ANY if settings.device is None else settings.device,
                 max_io_bytes=settings.max_io_bytes,
                 flags=FLAGS | (RECOVERY if settings.recovery else 0),
-                server_pid=os.getpid(),
+                server_flags=mark_of(os.getpid()),
             )
         )
 
@@ -145,7 +146,7 @@ class BlockServer(Daemon):
             )
         )
         if self.recovered:
-            control.begin_recovery(self.device)
+            _begin_recovery(control, self.device)
         else:
             control.set_parameters(
                 self.device, Parameters(sectors=size // SECTOR, max_sectors=info.max_io_bytes // SECTOR)
@@ -205,3 +206,40 @@ class BlockServer(Daemon):
         for problem in problems:
             LOG.warning("ending device %d: %s", self.device, problem)
         control.close()
+
+
+def _waiting(control: UblkControl, device: int) -> DeviceInfo | None:
+    """The device that waits for a new server; None where there is none, or what there was is dead, and deleted.
+
+    The kernel takes a moment until it has noticed that a server is gone. One that lives keeps its device: adding it again is then refused.
+    """
+    deadline = time.monotonic() + NODE_WITHIN_S
+    while True:
+        found = control.find(device)
+        if found is None or found.state in (State.QUIESCED, State.FAIL_IO):
+            return found
+        if found.state == State.DEAD:
+            control.delete(device)
+            return None
+        if read_stat(found.server_pid) is not None or time.monotonic() >= deadline:
+            raise UblkError(
+                f"cannot serve ublk device {device}: process {found.server_pid} does",
+                errno=errno.EEXIST,
+                command="START_USER_RECOVERY",
+                device=device,
+                remedy="stop that one, or choose another settings.device",
+            )
+        time.sleep(LOOK_EVERY_S)
+
+
+def _begin_recovery(control: UblkControl, device: int) -> None:
+    """Begin; the driver is busy while the end of the old server is not over."""
+    deadline = time.monotonic() + NODE_WITHIN_S
+    while True:
+        try:
+            control.begin_recovery(device)
+            return
+        except UblkError as error:
+            if error.errno != errno.EBUSY or time.monotonic() >= deadline:
+                raise
+        time.sleep(LOOK_EVERY_S)
