@@ -234,6 +234,13 @@ def do_mlock(options: argparse.Namespace) -> int:
     return locking(options)
 
 
+def do_ublk(options: argparse.Namespace) -> int:
+    """Block devices that processes serve."""
+    from duende.cli.blockdevices import do_ublk as blockdevices
+
+    return blockdevices(options)
+
+
 def do_history(options: argparse.Namespace) -> int:
     """What a daemon has used so far."""
     from duende.cli.past import do_history as history

@@ -48,11 +48,13 @@ class Memory:
 
     def read(self, node: int, at: int, offset: int, length: int, slot: int) -> None:  # noqa: ARG002
         """By pwrite(2) from the memory itself."""
-        _whole(os.pwrite(node, self._view[offset : offset + length], at), length)
+        with self._view[offset : offset + length] as blocks:
+            _whole(os.pwrite(node, blocks, at), length)
 
     def write(self, node: int, at: int, offset: int, length: int, slot: int) -> None:  # noqa: ARG002
         """By preadv(2) into the memory itself."""
-        _whole(os.preadv(node, [self._view[offset : offset + length]], at), length)
+        with self._view[offset : offset + length] as blocks:
+            _whole(os.preadv(node, [blocks], at), length)
 
     def flush(self) -> None:
         """Memory is as safe as it gets."""
@@ -104,15 +106,15 @@ class File:
 
     def read(self, node: int, at: int, offset: int, length: int, slot: int) -> None:
         """By preadv(2) of the file and pwrite(2) to the request."""
-        buffer = self._buffers[slot * self._room : slot * self._room + length]
-        _whole(os.preadv(self._fd, [buffer], offset), length)
-        _whole(os.pwrite(node, buffer, at), length)
+        with self._buffers[slot * self._room : slot * self._room + length] as buffer:
+            _whole(os.preadv(self._fd, [buffer], offset), length)
+            _whole(os.pwrite(node, buffer, at), length)
 
     def write(self, node: int, at: int, offset: int, length: int, slot: int) -> None:
         """By preadv(2) of the request and pwrite(2) to the file."""
-        buffer = self._buffers[slot * self._room : slot * self._room + length]
-        _whole(os.preadv(node, [buffer], at), length)
-        _whole(os.pwrite(self._fd, buffer, offset), length)
+        with self._buffers[slot * self._room : slot * self._room + length] as buffer:
+            _whole(os.preadv(node, [buffer], at), length)
+            _whole(os.pwrite(self._fd, buffer, offset), length)
 
     def flush(self) -> None:
         """fdatasync(2)."""

@@ -7,6 +7,7 @@ import mmap
 import threading
 from typing import NamedTuple
 
+from duende.kernel.capabilities import keep_only
 from duende.kernel.uring import Ring
 from duende.ublk.backing import Backing
 from duende.ublk.layout import (
@@ -20,6 +21,8 @@ from duende.ublk.layout import (
     descriptors_bytes,
 )
 
+ALL, CAP_SYS_ADMIN = (1 << 64) - 1, 21
+"""<linux/capability.h>."""
 OK, ABORT = 0, -errno.ENODEV
 """Results of a fetch (UBLK_IO_RES_OK, UBLK_IO_RES_ABORT): a request is there; there will be none any more."""
 
@@ -36,8 +39,11 @@ class Counts(NamedTuple):
 class Queue:
     """Serves one queue in a thread of its own, from `start` until the device is stopped."""
 
-    def __init__(self, node: int, number: int, depth: int, backing: Backing) -> None:
-        """*node* is the open character device."""
+    def __init__(
+        self, node: int, number: int, depth: int, backing: Backing, *, partitions: bool = False
+    ) -> None:
+        """*node* is the open character device. Only with *partitions* does the kernel read the device's partition table when it starts."""
+        self._partitions = partitions
         self._node = node
         self.number = number
         self._depth = depth
@@ -65,6 +71,11 @@ class Queue:
 
     def _run(self) -> None:
         try:
+            if not self._partitions:
+                # The kernel reads the partition table of a device only if all threads that serve it are privileged (ublk_drv.c,
+                # nr_privileged_daemon). It does so under the device's lock: a server that is killed just then could never be replaced, and not
+                # even end, where its requests wait for the next one.
+                keep_only(ALL & ~(1 << CAP_SYS_ADMIN))
             self._serve()
         except BaseException as error:  # noqa: BLE001  (a thread has nobody to raise it to; the server looks)
             self.problem = error

@@ -3,7 +3,8 @@
 Settings: `size` (a size, required), `path` (a file or block device that holds the blocks; absent: memory), `direct` (false; past the page cache),
 `queues` (1), `depth` (64), `max_io` ("512KiB", the longest request), `device` (a number; absent: the kernel chooses), `recovery` (false; after a
 crash the next instance goes on with the same device, and requests that were under way are asked again; needs `device` and `path`), `clean` (true:
-remove orphans first), `io_flusher` (true). A device that swap lies on also needs `lock_memory`, and memory rather than a file.
+remove orphans first), `io_flusher` (true), `partitions` (false: the kernel looks for no partition table, and a server that is killed while it starts leaves
+nothing that waits). A device that swap lies on also needs `lock_memory`, and memory rather than a file.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ LOOK_EVERY_S = 0.02
 NODE_WITHIN_S = 5.0
 JOIN_S = 5.0
 WATCH_EVERY_S = 0.5
+LEAST_REQUESTS = 4
+"""Of a queue of any block device (BLKDEV_MIN_RQ, <linux/blk-mq.h>)."""
 FLAGS = Feature.CMD_IOCTL_ENCODE | Feature.USER_COPY
 RECOVERY = Feature.USER_RECOVERY | Feature.USER_RECOVERY_REISSUE
 
@@ -124,7 +127,7 @@ class BlockServer(Daemon):
         return control.add(
             DeviceInfo(
                 queues=settings.queues,
-                depth=settings.depth,
+                depth=max(settings.depth, LEAST_REQUESTS) + 1,
                 device=ANY if settings.device is None else settings.device,
                 max_io_bytes=settings.max_io_bytes,
                 flags=FLAGS | (RECOVERY if settings.recovery else 0),
@@ -164,6 +167,25 @@ class BlockServer(Daemon):
                     device=self.device,
                 )
         (control.end_recovery if self.recovered else control.start)(self.device, os.getpid())
+        if not self.recovered:
+            self._keep_one_back(settings.depth)
+
+    def _keep_one_back(self, depth: int) -> None:
+        """Have the kernel use one request less than there are in each queue.
+
+        The driver learns that a server is gone by a fetch of its that is still open (up to Linux 6.15). One that is killed while it works on all
+        requests at once has none: nobody would be told, and everybody would wait for ever. So there is one that is never used.
+        """
+        path = f"/sys/block/ublkb{self.device}/queue/nr_requests"
+        try:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(max(depth, LEAST_REQUESTS)))
+        except OSError as error:
+            LOG.warning(
+                "%s: %s: if this server is killed while it is fully busy, its users may wait for ever",
+                path,
+                error.strerror,
+            )
 
     def _open(self, path: str) -> int:
         """The node, which comes a moment after the device, and is busy while an earlier server is still being ended."""

@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Remove orphans first."""
     io_flusher: bool = True
     """PR_SET_IO_FLUSHER: needing memory, do not wait for input and output."""
+    partitions: bool = False
+    """Whether the kernel reads the partition table."""
     max_io: str | int = "512KiB"
     bytes: int = 0
     """`size`, read."""
@@ -51,7 +53,7 @@ def settings_of(config: DaemonConfig) -> Settings:
     wrong = (
         (size < BLOCK or size % BLOCK != 0, "size", found.size, f"use a multiple of {BLOCK}"),
         (not 1 <= found.queues <= 64, "queues", found.queues, "use 1 to 64"),
-        (not 1 <= found.depth <= MAX_QUEUE_DEPTH, "depth", found.depth, f"use 1 to {MAX_QUEUE_DEPTH}"),
+        (not 1 <= found.depth < MAX_QUEUE_DEPTH, "depth", found.depth, f"use 1 to {MAX_QUEUE_DEPTH - 1}"),
         (
             found.device is not None and not 0 <= found.device < 1 << 20,
             "device",

@@ -161,6 +161,7 @@ def _examples() -> list[errors.DuendeError]:
         errors.DaemonIOError("x", errno=2, path="/p"),
         errors.NotSupportedError("wos", "trace"),
         errors.SpawnError("x", errno=2, step="exec", path="/p"),
+        errors.UblkError("x", errno=2, command="ADD_DEV"),
         errors.PlatformTimeoutError("start", 2),
         errors.ConfigError("x", problems=("x", "y"), key="k", source="s"),
         errors.CircuitOpenError("db", 2.0),

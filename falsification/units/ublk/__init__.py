@@ -1,0 +1,1 @@
+"""ublk, as far as it goes without its driver."""
