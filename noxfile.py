@@ -206,8 +206,8 @@ def bench(session: nox.Session) -> None:
     words = [word for word in session.posargs if word not in ELSEWHERE]
     session.run("python", "-m", "bench", *words)
     if not words:
-        for each in ("start_cost", "limit_cost", "policy_cost", "observe_cost", "state_cost", "trace_cost"):
-            session.run("python", "-m", f"bench.{each}")
+        for each in ("start", "limit", "policy", "observe", "state", "trace", "block"):
+            session.run("python", "-m", f"bench.{each}_cost")
 
 
 @nox.session

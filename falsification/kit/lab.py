@@ -24,6 +24,9 @@ PACKAGES = (
     "iproute2",
     "iperf3",
     "btrfs-progs",
+    "fio",
+    "nbd-server",
+    "nbd-client",
     "strace",
     "libdw1",  # reads debugging information; libdw1t64 since Debian 13, which strace brings there
 )
