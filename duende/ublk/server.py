@@ -155,7 +155,10 @@ class BlockServer(Daemon):
                 self.device, Parameters(sectors=size // SECTOR, max_sectors=info.max_io_bytes // SECTOR)
             )
         self._node = self._open(control.character(self.device))
-        self._queues = [Queue(self._node, number, info.depth, self._backing) for number in range(info.queues)]
+        self._queues = [
+            Queue(self._node, number, info.depth, self._backing, partitions=settings.partitions)
+            for number in range(info.queues)
+        ]
         for queue in self._queues:
             queue.start()
         for queue in self._queues:
