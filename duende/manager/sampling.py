@@ -123,12 +123,13 @@ class Sampling:
         """Keep what was seen just now; of daemons without a process nothing is."""
         now = time.time()
         self.latest = {name: each for name, each in used.items() if each is not NOTHING}
+        keys = {name: _key(name) for name in used}
         records = []
         for name, each in self.latest.items():
-            key = _key(name)
-            self._push(key, now, each)
-            records.append(_RECORD.pack(key, now, *each))
-        self._rings = {key: ring for key, ring in self._rings.items() if key in {_key(name) for name in used}}
+            self._push(keys[name], now, each)
+            records.append(_RECORD.pack(keys[name], now, *each))
+        known = set(keys.values())
+        self._rings = {key: ring for key, ring in self._rings.items() if key in known}
         if self._file is None or not records:
             return
         try:

@@ -64,8 +64,6 @@ class KernelChannel:
                 f"cannot make an io_uring: {error.strerror}", errno=number, command="open", remedy=remedy
             ) from error
         self._mark = 0
-        self._late: set[int] = set()
-        """Marks of commands whose completion nobody waits for any more."""
 
     def carry(self, operation: Op, payload: bytes, timeout: float) -> int:
         """The command's result; raises as `Channel` says.
@@ -79,14 +77,10 @@ class KernelChannel:
         found = self._await(mark, timeout)
         if found is not None:
             return found
-        undo = self._next()
-        self._late.add(undo)
-        self._ring.cancel(mark, undo)
+        self._ring.cancel(mark, self._next())
         self._ring.submit()
         found = self._await(mark, DRAIN_S)
-        if found is None:
-            self._late.add(mark)
-        elif found >= 0:
+        if found is not None and found >= 0:
             return found  # it was done in the last moment
         raise PlatformTimeoutError(f"do {operation.name} of ublk", timeout)
 
@@ -103,10 +97,10 @@ class KernelChannel:
         """The result of that one; None if it does not come in time."""
         deadline = time.monotonic() + timeout
         while True:
+            # Others are those of cancellations, and of commands that nobody waits for any more.
             for each, result in self._ring.completions():
                 if each == mark:
                     return result
-                self._late.discard(each)
             left = deadline - time.monotonic()
             if left <= 0:
                 return None

@@ -10,7 +10,7 @@ import os
 import re
 from typing import Self
 
-from duende.errors import UblkError
+from duende.errors import PlatformTimeoutError, UblkError
 from duende.ublk.channel import Channel, KernelChannel
 from duende.ublk.layout import (
     ANY,
@@ -50,6 +50,8 @@ class UblkControl:
         """
         self._channel = channel if channel is not None else KernelChannel()
         self.nodes = nodes
+        self._late: list[ctypes.Array[ctypes.c_char] | None] = []
+        """Memory of commands that were given up: the kernel may still write there, as long as the channel is open."""
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +175,11 @@ class UblkControl:
             length=0 if buffer is None else len(buffer),
             data=data,
         )
-        result = self._channel.carry(operation, payload, timeout)
+        try:
+            result = self._channel.carry(operation, payload, timeout)
+        except PlatformTimeoutError:
+            self._late.append(buffer)
+            raise
         if result < 0:
             name = "ublk" if device == ANY else f"ublk device {device}"
             raise UblkError(
