@@ -10,6 +10,7 @@ import msgspec
 from duende.cli import exits, output
 from duende.errors import ConfigError, NotFoundError
 from duende.ublk import Feature, UblkControl, clean_orphans, find_orphans
+from duende.ublk.layout import SECTOR
 
 
 def do_ublk(options: argparse.Namespace) -> int:
@@ -59,7 +60,7 @@ def _info(control: UblkControl, options: argparse.Namespace) -> int:
         output.json({"ok": True, "result": told})
         return exits.OK
     lines = [
-        f"{control.block(options.device)}, {output.size(parameters.sectors * 512)}",
+        f"{control.block(options.device)}, {output.size(parameters.sectors * SECTOR)}",
         f"  state     {info.state_name}",
         f"  server    {info.server_pid if info.server_pid > 0 else 'none'}",
         f"  queues    {info.queues}, {info.depth} requests each, up to {output.size(info.max_io_bytes)}",

@@ -40,29 +40,23 @@ class KernelChannel:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            number = error.errno or 0
-            remedy = {
+            remedies = {
                 errno.ENOENT: "load the driver (modprobe ublk_drv; Linux 6.0 with CONFIG_BLK_DEV_UBLK)",
                 errno.ENXIO: "load the driver (modprobe ublk_drv)",
                 errno.EACCES: "become root, or be given the device",
                 errno.EPERM: "become root, or be given the device",
-            }.get(number, "")
-            raise UblkError(
-                f"cannot open {path}: {error.strerror}", errno=number, command="open", remedy=remedy
-            ) from error
+            }
+            raise _refused(f"open {path}", error, remedies) from error
         try:
             self._ring = Ring(ENTRIES, wide=True)
         except OSError as error:
             os.close(self._fd)
-            number = error.errno or 0
-            remedy = {
+            remedies = {
                 errno.EPERM: "allow io_uring: sysctl kernel.io_uring_disabled=0, and no seccomp filter",
                 errno.EINVAL: "use Linux 5.19 or newer",
                 errno.ENOSYS: "use Linux 5.19 or newer",
-            }.get(number, "")
-            raise UblkError(
-                f"cannot make an io_uring: {error.strerror}", errno=number, command="open", remedy=remedy
-            ) from error
+            }
+            raise _refused("make an io_uring", error, remedies) from error
         self._mark = 0
 
     def carry(self, operation: Op, payload: bytes, timeout: float) -> int:
@@ -105,3 +99,10 @@ class KernelChannel:
             if left <= 0:
                 return None
             self._ring.submit(1, left)
+
+
+def _refused(doing: str, error: OSError, remedies: dict[int, str]) -> UblkError:
+    number = error.errno or 0
+    return UblkError(
+        f"cannot {doing}: {error.strerror}", errno=number, command="open", remedy=remedies.get(number, "")
+    )

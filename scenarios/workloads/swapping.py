@@ -7,32 +7,25 @@ import json
 import time
 from typing import Any
 
-from fixtures.pepita import build
-from fixtures.ublk.inside import MODULES
 from scenarios.lab import Lab
-from scenarios.scenario import UnmetNeedError, Workload
-from scenarios.tables import daemon_class
+from scenarios.workloads.ublk import FOLLOW_EVERY, WithDriver
 
 TARGET = "fixtures.ublk.swapping:Swapping"
 HALVES = {"unlocked": False, "locked": True}
-MEMORY, SWAP, LOAD = 512, 192, 300
-"""MiB: of the guest, of the swap device (in the daemon's memory, all of it there from the beginning), and of the load."""
+SWAP, LOAD = 192, 300
+"""MiB: of the swap device (in the daemon's memory, all of it there from the beginning), and of the load."""
 STALL = 15.0
 """Seconds without any progress that are a deadlock: the whole load takes 10 where there is none."""
 WITHIN = 90.0
 LINES = 4000
-FOLLOW_EVERY = 0.3
 
 
-class Swapping(Workload):
+class Swapping(WithDriver):
     """Each half in a guest of its own, one after the other."""
 
     async def setup(self, lab: Lab) -> None:
-        """The driver, as a module for the guest's kernel."""
-        module = build.module("ublk_drv")
-        if module is None:
-            raise UnmetNeedError("the guest's kernel has no ublk driver")
-        self.modules = module.parent
+        """The driver, and nobody has ended."""
+        await super().setup(lab)
         self.ended: set[str] = set()
 
     async def run(self, lab: Lab) -> None:
@@ -51,18 +44,11 @@ class Swapping(Workload):
             "stall": STALL,
             "within": WITHIN,
         }
-        table = daemon_class(TARGET, half, settings=settings, shutdown_timeout=5.0)
-        del table["logging"]
-        table["resources"] = {"memory_bytes": MEMORY << 20, "memory_swap_bytes": 2 * MEMORY << 20}
-        table["platform"] = {
-            "pepita": {"memory_mb": MEMORY, "vcpus": 2, "files": [f"{self.modules}:{MODULES}"]}
-        }
-        await lab.register(table)
-        await lab.start(half)
+        await self.start(lab, TARGET, half, settings)
         seen, heard = 0, time.monotonic()
         deadline = heard + WITHIN + 2 * STALL
         while time.monotonic() < deadline and half not in self.ended:
-            said = await lab.driver.ask("logs", name=half, lines=LINES) if lab.driver is not None else []
+            said = await self.lines(lab, half, LINES)
             for line in said[seen:]:
                 self.tell(lab, half, line)
                 heard = time.monotonic()
