@@ -21,6 +21,7 @@ PACKAGES = (
     "s6",
     "gcc",
     "libc6-dev",
+    "musl-tools",  # programs of another C library, which make other system calls (F072)
     "iproute2",
     "iperf3",
     "btrfs-progs",
